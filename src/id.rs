@@ -1,0 +1,285 @@
+//! Identifiers, one type each, made by one macro.
+//!
+//! The field is private, the constructors are checked, there are no conversions between two kinds
+//! of identifier and no null value. [`BlockId`] and [`FileId`] are both SHA-256 and still differ:
+//! mixing up the id of a noise block with that of a plain file is exactly the mistake the types
+//! are there to stop.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::limits::ID_LEN;
+
+/// Why a text is not an identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseIdError {
+    /// A character outside of the alphabet.
+    #[error("{kind} is not {encoding}: \"{text}\"")]
+    Alphabet {
+        /// What was being parsed.
+        kind: &'static str,
+        /// The encoding that was expected.
+        encoding: &'static str,
+        /// The text, cut to 80 characters.
+        text: String,
+    },
+    /// Right characters, wrong number of bytes.
+    #[error("{kind} has {found} bytes instead of {wanted}: \"{text}\"")]
+    Length {
+        /// What was being parsed.
+        kind: &'static str,
+        /// Bytes decoded.
+        found: usize,
+        /// Bytes an identifier of this kind has.
+        wanted: usize,
+        /// The text, cut to 80 characters.
+        text: String,
+    },
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident, $len:expr, $kind:literal, $encoding:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $len]);
+
+        impl $name {
+            /// Bytes of this identifier.
+            pub const LEN: usize = $len;
+
+            /// Takes the bytes as they are; any value of the right length is an identifier.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+
+            /// Takes a slice of exactly [`Self::LEN`] bytes.
+            #[must_use]
+            pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+                bytes.try_into().ok().map(Self)
+            }
+
+            /// The raw bytes, in network order.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+
+            /// Reads the text form that `Display` writes.
+            pub fn parse(text: &str) -> Result<Self, ParseIdError> {
+                let bytes = $encoding::decode(text).ok_or_else(|| ParseIdError::Alphabet {
+                    kind: $kind,
+                    encoding: $encoding::NAME,
+                    text: excerpt(text),
+                })?;
+                Self::from_slice(&bytes).ok_or_else(|| ParseIdError::Length {
+                    kind: $kind,
+                    found: bytes.len(),
+                    wanted: $len,
+                    text: excerpt(text),
+                })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&$encoding::encode(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id_type! {
+    /// Names a block: SHA-256 of all its bytes. Text form: base58, Bitcoin alphabet.
+    BlockId, ID_LEN, "block id", base58
+}
+
+id_type! {
+    /// Names a plain stream: SHA-256 of its bytes without padding. Text form: base58. It is never
+    /// announced and names nothing in a store.
+    FileId, ID_LEN, "file id", base58
+}
+
+id_type! {
+    /// Names a BitTorrent v1 swarm: SHA-1 of the info dict (BEP 3). Text form: 40 hex digits.
+    InfoHash, 20, "infohash", hexadecimal
+}
+
+id_type! {
+    /// SHA-1 of a piece (BEP 3). Text form: 40 hex digits.
+    PieceHash, 20, "piece hash", hexadecimal
+}
+
+impl BlockId {
+    /// The id of a block with these contents.
+    #[must_use]
+    pub fn of(contents: &[u8]) -> Self {
+        Self(Sha256::digest(contents).into())
+    }
+}
+
+impl FileId {
+    /// The id of the empty stream.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        FileHasher::default().finish()
+    }
+}
+
+/// Computes a [`FileId`] piecewise.
+#[derive(Debug, Clone, Default)]
+pub struct FileHasher(Sha256);
+
+impl FileHasher {
+    /// Adds the next bytes of the stream.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The id of everything added.
+    #[must_use]
+    pub fn finish(self) -> FileId {
+        FileId(self.0.finalize().into())
+    }
+}
+
+impl InfoHash {
+    /// The infohash of an info dict, over its bytes as they were received.
+    #[must_use]
+    pub fn of(info_dict: &[u8]) -> Self {
+        Self(sha1::Sha1::digest(info_dict).into())
+    }
+}
+
+impl PieceHash {
+    /// The hash of a piece with these contents.
+    #[must_use]
+    pub fn of(contents: &[u8]) -> Self {
+        Self(sha1::Sha1::digest(contents).into())
+    }
+}
+
+/// Computes a [`PieceHash`] block by block.
+#[derive(Debug, Clone, Default)]
+pub struct PieceHasher(sha1::Sha1);
+
+impl PieceHasher {
+    /// Adds the next block of the piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of everything added.
+    #[must_use]
+    pub fn finish(self) -> PieceHash {
+        PieceHash(self.0.finalize().into())
+    }
+}
+
+mod base58 {
+    pub(super) const NAME: &str = "base58";
+
+    /// 32 bytes take at most 44 characters, and decoding takes quadratic time: longer texts are
+    /// not looked at.
+    const MAX_CHARS: usize = 64;
+
+    pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+        (text.len() <= MAX_CHARS).then_some(text)?;
+        bs58::decode(text).into_vec().ok()
+    }
+
+    pub(super) fn encode(bytes: &[u8]) -> String {
+        bs58::encode(bytes).into_string()
+    }
+}
+
+mod hexadecimal {
+    pub(super) const NAME: &str = "hexadecimal";
+
+    pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+        data_encoding::HEXLOWER_PERMISSIVE
+            .decode(text.as_bytes())
+            .ok()
+    }
+
+    pub(super) fn encode(bytes: &[u8]) -> String {
+        data_encoding::HEXLOWER.encode(bytes)
+    }
+}
+
+/// A text of unknown origin, short and free of control characters, for an error message.
+#[must_use]
+pub fn excerpt(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_empty_stream_as_sha_256_does() {
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(FileId::of_nothing().as_bytes()),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+
+    #[test]
+    fn text_and_bytes_round_trip() {
+        let id = BlockId::of(b"abc");
+        assert_eq!(BlockId::parse(&id.to_string()), Ok(id));
+        let hash = InfoHash::of(b"abc");
+        assert_eq!(InfoHash::parse(&hash.to_string()), Ok(hash));
+        assert_eq!(hash.to_string(), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    }
+
+    #[test]
+    fn refuses_texts_of_other_lengths_and_alphabets() {
+        assert!(matches!(
+            BlockId::parse("0OIl"),
+            Err(ParseIdError::Alphabet { .. })
+        ));
+        assert!(matches!(
+            BlockId::parse("abc"),
+            Err(ParseIdError::Length { found: 3, .. })
+        ));
+        assert!(matches!(
+            BlockId::parse(&"1".repeat(100_000)),
+            Err(ParseIdError::Alphabet { .. })
+        ));
+        assert!(matches!(
+            InfoHash::parse("a9"),
+            Err(ParseIdError::Length { .. })
+        ));
+    }
+}

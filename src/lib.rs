@@ -1,0 +1,54 @@
+//! offswarm: a client of the OFF System (Owner-Free Filesystem) that carries its blocks over
+//! BitTorrent.
+//!
+//! A file is stored as noise: it is cut into 128 KiB source blocks, each is combined (XOR) with blocks
+//! that are in the store already, and only the result is kept. An OFF URL names the blocks whose XOR
+//! gives the file back. Blocks are published as pieces of a torrent that any BitTorrent client can
+//! hold, so no network of our own is needed.
+//!
+//! # Layers
+//!
+//! `src/` reads as the architecture, from the bottom up; `tests/architecture.rs` enforces it.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | words | [`id`], [`limits`] |
+//! | formats | [`off`], [`bencode`] |
+//! | holders | [`store`], [`catalog`] |
+//! | network | [`torrent`] |
+//! | client | [`client`] |
+//! | tool | [`cli`] |
+//!
+//! # Invariants
+//!
+//! * Formats do no I/O, look at no clock and draw randomness only from what they are handed.
+//! * A store knows blocks, not files or names. Torrents are names for OFF URLs in the catalog.
+//! * Plaintext has a type of its own: a [`SourceBlock`](off::SourceBlock) has no id, a store takes
+//!   only a [`Block`](off::Block), and a `Block` comes only from a check against an id, from a
+//!   torrent piece, from encoding or from fresh randomness. Storing plaintext does not compile.
+//! * Only `torrent::session` and `torrent::storage` name librqbit, only the catalog and the index
+//!   of the store name the database, only `cli::output` prints.
+//!
+//! # How a block flows
+//!
+//! ```text
+//! put      reader -> SourceBlock -> choose randomizers -> encode -> store -> chain -> OFF URL
+//! publish  chain -> block ids -> mapping -> info dict -> seed
+//! fetch    store? -> swarm -> check -> store
+//! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
+//! ```
+
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, reason = "tests use small numbers")
+)]
+
+pub mod bencode;
+pub mod catalog;
+pub mod cli;
+pub mod client;
+pub mod id;
+pub mod limits;
+pub mod off;
+pub mod store;
+pub mod torrent;

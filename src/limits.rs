@@ -1,0 +1,74 @@
+//! Every bound the program puts on what it reads or does, with its unit and its reason.
+//!
+//! A decoder never allocates by a length a stranger declared: it compares the length with one of
+//! these first.
+
+/// Bytes of a native block (128 KiB), the unit of the OFF System since its first description.
+pub const BLOCK_LEN: usize = 131_072;
+
+/// Bytes of an identifier made by SHA-256.
+pub const ID_LEN: usize = 32;
+
+/// Blocks in the smallest tuple: an off block and one randomizer.
+pub const MIN_TUPLE: usize = 2;
+
+/// Blocks in the largest tuple. More randomizers cost traffic and add no deniability.
+pub const MAX_TUPLE: usize = 8;
+
+/// Blocks of a tuple when nobody asks for another number, as in the original OFF System.
+pub const DEFAULT_TUPLE: usize = 3;
+
+/// Bytes of the longest stream an OFF URL may declare: 1 PiB. It keeps every product of length
+/// and tuple size far below 2^63.
+pub const MAX_STREAM_LEN: u64 = 1 << 50;
+
+/// Characters of the longest OFF URL or magnet link we parse: a name of 255 bytes, fully escaped,
+/// with a dozen trackers, fits four times.
+pub const MAX_URL_LEN: usize = 16_384;
+
+/// Bytes of the longest file name we write, the limit of every common file system.
+pub const MAX_NAME_LEN: usize = 255;
+
+/// Characters of each half of a content type (RFC 6838, section 4.2).
+pub const MAX_TYPE_LEN: usize = 127;
+
+/// Trackers, web seeds or peers taken from one link. A link is somebody else's word: it must not
+/// make us contact a crowd.
+pub const MAX_HINTS: usize = 16;
+
+/// Nesting of lists and dictionaries in bencode. Real metainfo nests 5 deep; `serde_bencode`
+/// recurses, and 5,000 levels overflow the stack of a thread.
+pub const MAX_BENCODE_DEPTH: usize = 100;
+
+/// Bytes of the largest `.torrent` file we read: 65,536 piece hashes take 1.3 MB, v2 layers and
+/// tracker lists of other programs a few more.
+pub const MAX_METAINFO_LEN: usize = 16 << 20;
+
+/// Pieces of the largest torrent we make. Above it a piece covers several blocks, because
+/// librqbit refuses 132,000 pieces and Transmission slows down long before.
+pub const MAX_PIECES: u64 = 65_536;
+
+/// Bytes of the longest piece we make or accept: 64 MiB, what libtorrent still takes. With
+/// [`MAX_PIECES`] it bounds a torrent at 4 TiB of blocks.
+pub const MAX_PIECE_LEN: u64 = 64 << 20;
+
+/// Blocks written to a slab before the store syncs and commits by itself: 32 MiB, a tenth of a
+/// second of writing, so that a crash loses little and a commit costs nothing in the average.
+pub const COMMIT_WINDOW_BLOCKS: usize = 256;
+
+/// Slots of one slab file: 128 MiB of native blocks.
+pub const SLOTS_PER_SLAB: u64 = 1_024;
+
+/// Slab files held open at once: 8 GiB of blocks without a reopening, far below the usual limit of
+/// 1,024 descriptors.
+pub const MAX_OPEN_SLABS: usize = 64;
+
+/// Bytes redb may cache for the index of the store (its default is 1 GiB).
+pub const INDEX_CACHE_LEN: usize = 12 << 20;
+
+/// Bytes redb may cache for the catalog.
+pub const CATALOG_CACHE_LEN: usize = 4 << 20;
+
+/// Verified blocks kept in memory (4 MiB): BitTorrent peers ask for a block in eight chunks, and
+/// each tuple repeats a block of the one before it.
+pub const CACHED_BLOCKS: usize = 32;

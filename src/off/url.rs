@@ -1,0 +1,619 @@
+//! The OFF URL, version 4: everything needed to read a stream again, and hints where to look.
+//!
+//! ```text
+//! http://localhost:23402/offsystem/v4/<type>/<length>/<file id>/<descriptor id>/<name>[?params]
+//! ```
+//!
+//! | part | form |
+//! |---|---|
+//! | origin | any `scheme://host` or none; never dialled (ours is where a local gateway would be) |
+//! | type | content type, two halves of `[-+.A-Za-z0-9_]+` |
+//! | length | bytes of the stream, decimal, no sign, no leading zero |
+//! | file id | base58 of the SHA-256 of the stream |
+//! | descriptor id | base58 of the id of the first chain block; `-` for the empty stream |
+//! | name | percent-encoded UTF-8; decoration that no id covers |
+//!
+//! Parameters, each left out at its default: `t` tuple size (3), `k` seal key (base58 of 32 bytes;
+//! none: plain). Hints, which may be dropped: `btih` (hex infohash), `tr` (tracker), `ws` (web
+//! seed), `pe` (`address:port` of a peer); the last three may be repeated. A parameter of one
+//! letter changes how a stream decodes, so an unknown one is an error; unknown longer ones are
+//! skipped. A fragment is skipped.
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::id::{BlockId, FileId, InfoHash, ParseIdError, excerpt};
+use crate::limits::{MAX_HINTS, MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN};
+
+use super::block::BlockSize;
+use super::descriptor::{Layout, Walk};
+use super::seal::{Seal, SealKey};
+use super::tuple::TupleSize;
+
+/// The origin we print: the local gateway's, as in every OFF URL since 2006.
+pub const ORIGIN: &str = "http://localhost:23402";
+
+/// What stays bare in names and parameters. js-offs cuts names at `!*'()`, so those are escaped.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A parsed OFF URL. The length is 0 exactly if there is no descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OffUrl {
+    content_type: String,
+    length: u64,
+    file: FileId,
+    descriptor: Option<BlockId>,
+    name: String,
+    tuple: TupleSize,
+    seal: Seal,
+    /// Where to look; not part of what the URL names.
+    pub hints: Hints,
+}
+
+/// Where a URL's blocks may be found. Somebody else's word: checked before it is followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// The swarm that has the blocks (`btih`).
+    pub infohash: Option<InfoHash>,
+    /// Its trackers (`tr`).
+    pub trackers: Vec<String>,
+    /// HTTP addresses of its content file (`ws`, BEP 19).
+    pub web_seeds: Vec<String>,
+    /// Peers of the swarm (`pe`).
+    pub peers: Vec<SocketAddr>,
+}
+
+/// Why a text is not an OFF URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// It does not even look like one.
+    #[error("not an OFF URL (no /offsystem/v4/ in it): \"{0}\"")]
+    NotOff(String),
+    /// A form of another program or time.
+    #[error("an OFF URL of version {0} cannot be read yet, only version v4")]
+    Version(String),
+    /// Longer than anything sensible.
+    #[error("an OFF URL of {0} characters is refused (limit {MAX_URL_LEN})")]
+    TooLong(usize),
+    /// A part is missing.
+    #[error("the OFF URL ends before its {0}")]
+    Missing(&'static str),
+    /// There is more than there should be.
+    #[error("the OFF URL has a part too many: \"{0}\"")]
+    Surplus(String),
+    /// Not a content type.
+    #[error("not a content type: \"{0}\"")]
+    Type(String),
+    /// Not a length, or beyond the limit.
+    #[error("not a length in bytes (0 to {MAX_STREAM_LEN}): \"{0}\"")]
+    Length(String),
+    /// An id that does not parse.
+    #[error("bad {part} in the OFF URL")]
+    Id {
+        /// Which part.
+        part: &'static str,
+        /// What is wrong with it.
+        source: ParseIdError,
+    },
+    /// Length 0 with a descriptor, or the other way round.
+    #[error("an OFF URL of length {length} {has} descriptor")]
+    Descriptor {
+        /// The length.
+        length: u64,
+        /// "has a" or "has no".
+        has: &'static str,
+    },
+    /// `%` without two hex digits, or not UTF-8.
+    #[error("bad percent-encoding: \"{0}\"")]
+    Escape(String),
+    /// A parameter with an impossible value.
+    #[error("bad parameter {key}: {why}")]
+    Parameter {
+        /// The parameter's name.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// The stream that an OFF URL names, apart from how it is typed and called.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// Bytes.
+    pub length: u64,
+    /// Its contents' id.
+    pub file: FileId,
+    /// First block of its chain; `None` exactly if the length is 0.
+    pub descriptor: Option<BlockId>,
+    /// Ids in each tuple.
+    pub tuple: TupleSize,
+    /// The seal on stream and chain.
+    pub seal: Seal,
+}
+
+impl OffUrl {
+    /// Names a stream. `content_type` must be a type, `name` may be anything.
+    pub fn new(named: Named, content_type: &str, name: &str) -> Result<Self, UrlError> {
+        let Named {
+            length,
+            file,
+            descriptor,
+            tuple,
+            seal,
+        } = named;
+        let content_type = check_type(content_type)?;
+        if length > MAX_STREAM_LEN {
+            return Err(UrlError::Length(length.to_string()));
+        }
+        if (length == 0) != descriptor.is_none() {
+            let has = if descriptor.is_some() {
+                "has a"
+            } else {
+                "has no"
+            };
+            return Err(UrlError::Descriptor { length, has });
+        }
+        let (name, hints) = (name.to_owned(), Hints::default());
+        Ok(Self {
+            content_type,
+            length,
+            file,
+            descriptor,
+            name,
+            tuple,
+            seal,
+            hints,
+        })
+    }
+
+    /// Reads an OFF URL with any origin or none.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let text = text.trim();
+        if text.len() > MAX_URL_LEN {
+            return Err(UrlError::TooLong(text.len()));
+        }
+        let text = text.split_once('#').map_or(text, |(before, _)| before);
+        let (path, query) = text.split_once('?').unwrap_or((text, ""));
+        let mut parts = path_after_version(path)?.split('/');
+        let mut part = |what| {
+            parts
+                .next()
+                .filter(|p| !p.is_empty())
+                .ok_or(UrlError::Missing(what))
+        };
+        let content_type = format!("{}/{}", part("type")?, part("type")?);
+        let length = parse_length(part("length")?)?;
+        let id = |part, source| UrlError::Id { part, source };
+        let file = FileId::parse(part("file id")?).map_err(|e| id("file id", e))?;
+        let descriptor = match part("descriptor id")? {
+            "-" => None,
+            text => Some(BlockId::parse(text).map_err(|e| id("descriptor id", e))?),
+        };
+        let name = unescape(parts.next().ok_or(UrlError::Missing("name"))?)?;
+        if let Some(surplus) = parts.next() {
+            return Err(UrlError::Surplus(excerpt(surplus)));
+        }
+        let Parameters { tuple, seal, hints } = Parameters::parse(query)?;
+        let named = Named {
+            length,
+            file,
+            descriptor,
+            tuple,
+            seal,
+        };
+        Ok(Self {
+            hints,
+            ..Self::new(named, &content_type, &name)?
+        })
+    }
+
+    /// The content type, `major/minor`.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Bytes of the stream.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// SHA-256 of the stream.
+    #[must_use]
+    pub const fn file(&self) -> FileId {
+        self.file
+    }
+
+    /// The first chain block; `None` for the empty stream.
+    #[must_use]
+    pub const fn descriptor(&self) -> Option<BlockId> {
+        self.descriptor
+    }
+
+    /// The file name as somebody typed it: not safe to create, see [`name::safe`](super::name::safe).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ids in each tuple.
+    #[must_use]
+    pub const fn tuple(&self) -> TupleSize {
+        self.tuple
+    }
+
+    /// The seal on stream and chain.
+    #[must_use]
+    pub const fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
+    /// The size of all blocks of this stream.
+    #[must_use]
+    pub const fn block_size(&self) -> BlockSize {
+        BlockSize::Native
+    }
+
+    /// Source blocks, and so tuples, of the stream.
+    #[must_use]
+    pub const fn source_blocks(&self) -> u64 {
+        self.block_size().source_blocks(self.length)
+    }
+
+    /// Where its ids stand in its chain.
+    #[must_use]
+    pub const fn layout(&self) -> Layout {
+        Layout::new(self.source_blocks() * self.tuple.ids(), self.block_size())
+    }
+
+    /// A walk along its chain.
+    #[must_use]
+    pub fn walk(&self) -> Walk {
+        Walk::new(self.descriptor, self.layout(), self.seal)
+    }
+
+    /// The most blocks this stream can consist of: the chain and every id of every tuple.
+    #[must_use]
+    pub const fn max_blocks(&self) -> u64 {
+        self.layout().blocks() + self.source_blocks() * self.tuple.ids()
+    }
+
+    /// The URL without its hints: the text two people who hold the same stream agree on.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        Self {
+            hints: Hints::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Path and parameters without the origin, as a magnet link carries them.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let descriptor = self
+            .descriptor
+            .map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let mut text = format!(
+            "/offsystem/v4/{}/{}/{}/{descriptor}/{}",
+            self.content_type,
+            self.length,
+            self.file,
+            escape(&self.name)
+        );
+        for (at, (key, value)) in self.parameters().into_iter().enumerate() {
+            let separator = if at == 0 { '?' } else { '&' };
+            // Writing into a string cannot fail.
+            let _ = write!(text, "{separator}{key}={}", escape(&value));
+        }
+        text
+    }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let mut list = Vec::new();
+        if self.tuple != TupleSize::default() {
+            list.push(("t", self.tuple.to_string()));
+        }
+        if let Seal::Key(key) = &self.seal {
+            list.push(("k", key.reveal()));
+        }
+        let Hints {
+            infohash,
+            trackers,
+            web_seeds,
+            peers,
+        } = &self.hints;
+        list.extend(infohash.map(|hash| ("btih", hash.to_string())));
+        list.extend(trackers.iter().map(|tracker| ("tr", tracker.clone())));
+        list.extend(web_seeds.iter().map(|seed| ("ws", seed.clone())));
+        list.extend(peers.iter().map(|peer| ("pe", peer.to_string())));
+        list
+    }
+}
+
+impl fmt::Display for OffUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{ORIGIN}{}", self.path())
+    }
+}
+
+struct Parameters {
+    tuple: TupleSize,
+    seal: Seal,
+    hints: Hints,
+}
+
+impl Parameters {
+    fn parse(query: &str) -> Result<Self, UrlError> {
+        let mut found = Self {
+            tuple: TupleSize::default(),
+            seal: Seal::Plain,
+            hints: Hints::default(),
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            found.take(key, unescape(value)?)?;
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, key: &str, value: String) -> Result<(), UrlError> {
+        let wrong = |why: String| UrlError::Parameter {
+            key: excerpt(key),
+            why,
+        };
+        let hints = &mut self.hints;
+        match key {
+            "t" => self.tuple = value.parse().map_err(wrong)?,
+            "k" => {
+                let key = SealKey::parse(&value).map_err(|e| wrong(e.to_string()))?;
+                self.seal = Seal::Key(key);
+            }
+            "btih" => {
+                hints.infohash = Some(InfoHash::parse(&value).map_err(|e| wrong(e.to_string()))?);
+            }
+            "tr" => push_hint(&mut hints.trackers, value),
+            "ws" => push_hint(&mut hints.web_seeds, value),
+            "pe" => {
+                let peer = value.parse().map_err(|_| {
+                    wrong(format!("not an address and port: \"{}\"", excerpt(&value)))
+                })?;
+                push_hint(&mut hints.peers, peer);
+            }
+            key if key.chars().nth(1).is_none() => {
+                return Err(wrong(
+                    "it changes how the stream decodes and is not known here".into(),
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn push_hint<T: PartialEq>(hints: &mut Vec<T>, hint: T) {
+    if hints.len() < MAX_HINTS && !hints.contains(&hint) {
+        hints.push(hint);
+    }
+}
+
+/// Cuts origin, `offsystem` and version off.
+fn path_after_version(path: &str) -> Result<&str, UrlError> {
+    let not_off = || UrlError::NotOff(excerpt(path));
+    let path = match path.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').ok_or_else(not_off)?.1,
+        None => path.trim_start_matches('/'),
+    };
+    let rest = path.strip_prefix("offsystem/").ok_or_else(not_off)?;
+    match rest.split_once('/') {
+        Some(("v4", rest)) => Ok(rest),
+        Some((version, _)) if version.starts_with('v') => Err(UrlError::Version(excerpt(version))),
+        _ => Err(not_off()),
+    }
+}
+
+fn check_type(text: &str) -> Result<String, UrlError> {
+    let half = |half: &str| {
+        (1..=MAX_TYPE_LEN).contains(&half.len())
+            && half
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-+._".contains(&b))
+    };
+    match text.split_once('/') {
+        Some((major, minor)) if half(major) && half(minor) => Ok(text.to_owned()),
+        _ => Err(UrlError::Type(excerpt(text))),
+    }
+}
+
+fn parse_length(text: &str) -> Result<u64, UrlError> {
+    let canonical = text == "0" || !text.starts_with('0');
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|&length| canonical && digits && length <= MAX_STREAM_LEN)
+        .ok_or_else(|| UrlError::Length(excerpt(text)))
+}
+
+/// Percent-encodes everything but letters, digits and `-_.~`.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+/// Undoes [`escape`], strictly: every `%` has two hex digits and the result is UTF-8.
+pub fn unescape(text: &str) -> Result<String, UrlError> {
+    let mut escapes = text.split('%').skip(1);
+    let well_formed = escapes
+        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
+    match percent_decode_str(text).decode_utf8() {
+        Ok(decoded) if well_formed => Ok(decoded.into_owned()),
+        _ => Err(UrlError::Escape(excerpt(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample(length: u64, name: &str, seal: Seal) -> OffUrl {
+        let named = Named {
+            length,
+            file: FileId::of_nothing(),
+            descriptor: (length > 0).then(|| BlockId::of(b"chain")),
+            tuple: TupleSize::default(),
+            seal,
+        };
+        OffUrl::new(named, "text/plain", name).unwrap()
+    }
+
+    #[test]
+    fn prints_the_documented_form() {
+        let url = sample(5, "report (1).pdf", Seal::Plain);
+        let id = BlockId::of(b"chain");
+        let file = FileId::of_nothing();
+        assert_eq!(
+            url.to_string(),
+            format!("{ORIGIN}/offsystem/v4/text/plain/5/{file}/{id}/report%20%281%29.pdf")
+        );
+    }
+
+    #[test]
+    fn takes_any_origin_or_none() {
+        let url = sample(5, "a", Seal::Plain);
+        for origin in ["", "http://evil.example:1", "https://[::1]", "off://x"] {
+            assert_eq!(
+                OffUrl::parse(&format!(" {origin}{}\n", url.path())),
+                Ok(url.clone())
+            );
+        }
+        assert_eq!(OffUrl::parse(&url.path()[1..]), Ok(url));
+    }
+
+    proptest! {
+        #[test]
+        fn parse_inverts_display(
+            length in 0..=MAX_STREAM_LEN, name in "\\PC*", tuple in 2u64..=8, key: Option<[u8; 32]>,
+            btih: Option<[u8; 20]>, trackers in prop::collection::hash_set("\\PC*", 0..4), port: u16,
+        ) {
+            let seal = key.map_or(Seal::Plain, |key| {
+                Seal::Key(SealKey::parse(&bs58::encode(key).into_string()).unwrap())
+            });
+            let mut url = sample(length, &name, seal);
+            url.tuple = TupleSize::new(tuple).unwrap();
+            url.hints = Hints {
+                infohash: btih.map(InfoHash::from_bytes),
+                trackers: trackers.into_iter().collect(),
+                web_seeds: vec!["http://h/x.off?a=b&c".into()],
+                peers: vec![SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0; 16], port))],
+            };
+            prop_assert_eq!(OffUrl::parse(&url.to_string()), Ok(url));
+        }
+
+        #[test]
+        fn never_panics(text in "(/offsystem/v4/)?[\\PC/%?&=.0-9]*") {
+            let _ = OffUrl::parse(&text);
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_well_formed() {
+        let good = sample(5, "n", Seal::Plain).path();
+        let id = BlockId::of(b"chain").to_string();
+        let with = |from: &str, to: &str| OffUrl::parse(&good.replace(from, to)).unwrap_err();
+        assert!(matches!(
+            OffUrl::parse("https://example.org/x"),
+            Err(UrlError::NotOff(_))
+        ));
+        assert!(matches!(OffUrl::parse(""), Err(UrlError::NotOff(_))));
+        assert!(matches!(with("v4", "v3"), UrlError::Version(v) if v == "v3"));
+        for length in [
+            "-5",
+            "05",
+            "+5",
+            "5e3",
+            "99999999999999999999",
+            "1125899906842625",
+        ] {
+            assert!(
+                matches!(with("/5/", &format!("/{length}/")), UrlError::Length(_)),
+                "{length}"
+            );
+        }
+        assert!(matches!(
+            with("/5/", "/0/"),
+            UrlError::Descriptor {
+                length: 0,
+                has: "has a"
+            }
+        ));
+        assert!(matches!(
+            with(&id, "-"),
+            UrlError::Descriptor {
+                length: 5,
+                has: "has no"
+            }
+        ));
+        assert!(matches!(
+            with(&id, "0OIl"),
+            UrlError::Id {
+                part: "descriptor id",
+                ..
+            }
+        ));
+        assert!(matches!(
+            with(&id, "abc"),
+            UrlError::Id {
+                part: "descriptor id",
+                ..
+            }
+        ));
+        assert!(matches!(
+            with("text/plain", "te xt/plain"),
+            UrlError::Type(_)
+        ));
+        assert!(matches!(with("/n", ""), UrlError::Missing("name")));
+        assert!(matches!(with("/n", "/n/m"), UrlError::Surplus(_)));
+        for name in ["/%", "/%4", "/%zz", "/%ff", "/%+1"] {
+            assert!(matches!(with("/n", name), UrlError::Escape(_)), "{name}");
+        }
+        for query in [
+            "t=1",
+            "t=9",
+            "t=x",
+            "k=abc",
+            "btih=12",
+            "pe=nowhere",
+            "o=5",
+            "z",
+        ] {
+            let error = with("/n", &format!("/n?{query}"));
+            assert!(
+                matches!(error, UrlError::Parameter { .. }),
+                "{query}: {error}"
+            );
+        }
+        let long = format!("{good}{}", "a".repeat(MAX_URL_LEN));
+        assert!(matches!(OffUrl::parse(&long), Err(UrlError::TooLong(_))));
+    }
+
+    #[test]
+    fn skips_unknown_hints_and_caps_known_ones() {
+        let mut text = sample(5, "n", Seal::Plain).path();
+        text.push_str("?utm=1");
+        for i in 0..100 {
+            write!(text, "&tr=http://t{i}/").unwrap();
+        }
+        text.push_str("#fragment");
+        assert_eq!(
+            OffUrl::parse(&text).unwrap().hints.trackers.len(),
+            MAX_HINTS
+        );
+    }
+}
