@@ -1,0 +1,21 @@
+//! BitTorrent: OFF blocks as torrent pieces.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`mapping`] | which block of a URL is which piece |
+//! | [`metainfo`] | info dicts and `.torrent` files, ours and other people's (BEP 3) |
+//! | [`hints`] | which peers and trackers of a link are contacted |
+//! | [`magnet`] | magnet links that carry an OFF URL (BEP 9) |
+//! | `storage` | librqbit's storage interface over a block store |
+//! | [`session`] | swarms: seeding from a store and downloading into one |
+//!
+//! There is one deterministic torrent per OFF URL: version 1, a single file, a piece is a block.
+//! Whoever holds the blocks of a URL rebuilds the same infohash and joins the same swarm. The
+//! content file (`.off`) is the blocks back to back, so a stock client's copy is a pack.
+
+pub mod hints;
+pub mod magnet;
+pub mod mapping;
+pub mod metainfo;
+pub mod session;
+mod storage;
