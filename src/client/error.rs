@@ -1,0 +1,203 @@
+//! What can go wrong with each verb.
+//!
+//! "It is not here", "the disk failed", "somebody lied" and "we are wrong" are different
+//! variants, because the reactions differ.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::catalog::CatalogError;
+use crate::id::{BlockId, FileId};
+use crate::off::descriptor::ChainError;
+use crate::off::tuple::TupleError;
+use crate::off::url::UrlError;
+use crate::store::StoreError;
+use crate::torrent::metainfo::MetainfoError;
+use crate::torrent::session::SwarmError;
+
+/// Why a home could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Nothing was ever put there.
+    #[error("there is no store in {}", path.display())]
+    NoStore {
+        /// The home.
+        path: PathBuf,
+    },
+    /// Another process has it.
+    #[error("the store in {} is in use by another process", path.display())]
+    Locked {
+        /// The home.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot open {}", path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store is not usable.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
+    /// The catalog is not usable.
+    #[error("cannot open the catalog")]
+    Catalog(#[from] CatalogError),
+}
+
+/// Why a stream could not be put. Nothing was entered in the catalog; blocks stored on the way
+/// are noise that later puts use.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// The stream could not be read.
+    #[error("cannot read the stream after {read} bytes")]
+    Read {
+        /// Bytes read before.
+        read: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// Longer than an OFF URL can name.
+    #[error("a stream of more than {limit} bytes is refused")]
+    TooLong {
+        /// The limit.
+        limit: u64,
+    },
+    /// With the policy `store`, there are not enough blocks to hide behind.
+    #[error("the store has too few blocks to serve as randomizers (tuple {tuple} of the stream)")]
+    TooFewRandomizers {
+        /// Tuples made before.
+        tuple: u64,
+    },
+    /// The blocks chosen would not hide the source.
+    #[error("cannot hide a source block")]
+    Encode(#[from] TupleError),
+    /// The type is none.
+    #[error("cannot name the stream")]
+    Url(#[from] UrlError),
+    /// The store failed.
+    #[error("cannot store a block")]
+    Store(#[from] StoreError),
+    /// The catalog failed.
+    #[error("cannot enter the OFF URL in the catalog")]
+    Catalog(#[from] CatalogError),
+}
+
+/// Why a stream could not be read out of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A block is not here.
+    #[error("block {0} is missing")]
+    Missing(BlockId),
+    /// The chain leads nowhere: whoever made the URL or the chain is wrong.
+    #[error("the descriptor is broken")]
+    Chain(#[from] ChainError),
+    /// A tuple is none.
+    #[error("the descriptor has a broken tuple at source block {index}")]
+    Tuple {
+        /// Source blocks before it.
+        index: u64,
+        /// What is wrong with it.
+        source: TupleError,
+    },
+    /// The blocks are right, and give another stream than the URL says.
+    #[error("the blocks decode to the stream {found}, the URL names {expected}")]
+    WrongFile {
+        /// The URL's file id.
+        expected: FileId,
+        /// What was decoded.
+        found: FileId,
+    },
+    /// The store failed, or a block in it is damaged.
+    #[error("cannot read a block")]
+    Store(#[from] StoreError),
+}
+
+/// Why a URL could not be got.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    /// Not all blocks could be found in time, or there was nobody to ask.
+    #[error("{missing} of {}{blocks} blocks not found; asked: {}", if *exact { "" } else { "at most " }, asked.join(", "))]
+    NotFound {
+        /// Blocks that are not here.
+        missing: u64,
+        /// Blocks of the URL.
+        blocks: u64,
+        /// Whether `blocks` is known; without the whole descriptor it is an upper bound.
+        exact: bool,
+        /// What was asked, in words.
+        asked: Vec<String>,
+    },
+    /// Blocks are damaged here, and could not be had elsewhere.
+    #[error("{url} is hurt: {damaged} of its {blocks} blocks are damaged on this disk, the first of them {first}; asked: {}", asked.join(", "))]
+    Damaged {
+        /// The URL.
+        url: String,
+        /// Blocks damaged.
+        damaged: u64,
+        /// Blocks of the URL.
+        blocks: u64,
+        /// One of the damaged.
+        first: BlockId,
+        /// What was asked, in words.
+        asked: Vec<String>,
+    },
+    /// The `.torrent` handed in carries something else.
+    #[error(
+        "this torrent does not carry the OFF URL: it names block {found} where {expected} is needed"
+    )]
+    WrongTorrent {
+        /// What the torrent is called after.
+        found: String,
+        /// What it should be called after.
+        expected: String,
+    },
+    /// What was found does not decode.
+    #[error("cannot decode the stream")]
+    Read(#[from] ReadError),
+    /// A swarm failed.
+    #[error("cannot download the blocks")]
+    Swarm(#[from] SwarmError),
+    /// The user would not wait any longer. What has come is kept.
+    #[error("stopped")]
+    Stopped,
+    /// The output could not be written.
+    #[error("cannot write the stream")]
+    Write(#[source] io::Error),
+    /// The catalog failed.
+    #[error("cannot use the catalog")]
+    Catalog(#[from] CatalogError),
+}
+
+/// Why a URL could not be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The empty stream has no blocks.
+    #[error("the empty stream has no blocks to publish")]
+    Empty,
+    /// Not all blocks are here.
+    #[error("{missing} of {blocks} blocks of {url} are not here")]
+    Incomplete {
+        /// The URL.
+        url: String,
+        /// Blocks that are not here.
+        missing: u64,
+        /// Blocks of the URL.
+        blocks: u64,
+    },
+    /// A block is damaged, or the descriptor is broken.
+    #[error("cannot read the blocks of {url}")]
+    Read {
+        /// The URL that is hurt.
+        url: String,
+        /// What is wrong.
+        source: ReadError,
+    },
+    /// Too many blocks for a torrent.
+    #[error("cannot make the torrent")]
+    Metainfo(#[from] MetainfoError),
+    /// The catalog failed.
+    #[error("cannot use the catalog")]
+    Catalog(#[from] CatalogError),
+}

@@ -1,0 +1,105 @@
+//! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
+//! [`publish`], [`fetch`], [`survey`].
+//!
+//! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
+//! there is one client per home. It has no terminal, no environment and no global state; the
+//! command line is one user of it.
+
+mod error;
+pub mod fetch;
+pub mod get;
+mod home;
+pub mod publish;
+pub mod put;
+mod randomizers;
+pub mod survey;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::catalog::Catalog;
+use crate::limits::CACHED_BLOCKS;
+use crate::store::{BlockStore, CachedStore, Folder, SlabStore};
+
+pub use error::{GetError, OpenError, PublishError, PutError, ReadError};
+pub use home::Home;
+pub use randomizers::Policy;
+
+/// A store, a catalog and the right to change both.
+pub struct Client {
+    store: Arc<dyn BlockStore>,
+    catalog: Arc<Catalog>,
+    /// Where every put takes its randomness from: a CSPRNG seeded by the operating system.
+    entropy: Mutex<StdRng>,
+    home: Home,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("home", &self.home.path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Opens the home in a folder, and creates it if there is none.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::with(Home::open(folder)?, StdRng::from_rng(&mut rand::rng()))
+    }
+
+    /// Opens a home that is there already.
+    pub fn open_existing(folder: &Path) -> Result<Self, OpenError> {
+        Self::with(
+            Home::open_existing(folder)?,
+            StdRng::from_rng(&mut rand::rng()),
+        )
+    }
+
+    /// Opens a home whose puts are the same on every run. For tests and examples only: whoever
+    /// knows the seed knows every key, so no user can ask for it.
+    #[doc(hidden)]
+    pub fn open_seeded(folder: &Path, seed: u64) -> Result<Self, OpenError> {
+        Self::with(Home::open(folder)?, StdRng::seed_from_u64(seed))
+    }
+
+    fn with(home: Home, entropy: StdRng) -> Result<Self, OpenError> {
+        let path = home.store();
+        let disk = Folder::open(&path).map_err(|source| OpenError::Folder { path, source })?;
+        let slabs = SlabStore::open(Arc::new(disk))?;
+        let store = Arc::new(CachedStore::new(slabs, CACHED_BLOCKS));
+        let catalog = Arc::new(Catalog::open(&home.catalog())?);
+        Ok(Self {
+            store,
+            catalog,
+            entropy: Mutex::new(entropy),
+            home,
+        })
+    }
+
+    /// Its blocks.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn BlockStore> {
+        &self.store
+    }
+
+    /// Its names.
+    #[must_use]
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// A generator of its own for one task.
+    fn rng(&self) -> StdRng {
+        StdRng::from_rng(&mut *self.entropy.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
