@@ -1,0 +1,301 @@
+//! What can be typed: commands, flags and their environment twins.
+//!
+//! Every flag `--some-flag` can also be given as `OFFSWARM_SOME_FLAG`; [`parse`] adds the twins,
+//! so none can be forgotten.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::client::Policy;
+use crate::off::TupleSize;
+
+use super::exit;
+
+/// Share files as noise over BitTorrent: a client of the OFF System.
+#[derive(Debug, Parser)]
+#[command(name = "offswarm", version, after_help = exit::HELP, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Folder of the store and the catalog [default: the data folder of XDG, then offswarm]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) home: Option<PathBuf>,
+    /// Print JSON, one object per line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print no progress and no remarks
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    /// What to log to stderr, as in `offswarm=debug,librqbit=info`
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        default_value = "error,offswarm=warn"
+    )]
+    pub(super) log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Store a file and print its OFF URL
+    Put(PutArgs),
+    /// Store a file, publish its blocks as a torrent and seed them until interrupted
+    ///
+    /// As soon as peers can connect, stdout gets two lines: the OFF URL with hints where to find
+    /// its blocks, and the magnet link.
+    Share(ShareArgs),
+    /// Get a file by its OFF URL or magnet link
+    Get(GetArgs),
+    /// Seed OFF URLs that are stored here until interrupted
+    Seed(SeedArgs),
+    /// List the OFF URLs put and got here
+    Ls,
+    /// Show how full the store is, or how much of an OFF URL is here
+    Stat(StatArgs),
+    /// Look at torrents
+    Torrent(TorrentArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PutArgs {
+    /// The file, or `-` for standard input
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) how: HowToPut,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HowToPut {
+    /// The file name in the OFF URL [default: that of the file]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The content type in the OFF URL [default: by the name's extension]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(super) content_type: Option<String>,
+    /// Do not seal: whoever collects the blocks can try to combine them
+    #[arg(long)]
+    pub(super) plain: bool,
+    /// Blocks of a tuple, 2 to 8
+    #[arg(long, value_name = "N", default_value_t = TupleSize::default())]
+    pub(super) tuple: TupleSize,
+    /// What to hide the file behind
+    #[arg(long, value_enum, default_value_t = PolicyArg::Mixed, value_name = "POLICY")]
+    pub(super) randomizers: PolicyArg,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum PolicyArg {
+    /// Blocks of this file and of the store, fresh noise where they do not suffice
+    Mixed,
+    /// As mixed, but fail rather than make fresh noise
+    Store,
+    /// Fresh noise only
+    Fresh,
+}
+
+impl From<PolicyArg> for Policy {
+    fn from(policy: PolicyArg) -> Self {
+        match policy {
+            PolicyArg::Mixed => Self::Mixed,
+            PolicyArg::Store => Self::Store,
+            PolicyArg::Fresh => Self::Fresh,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShareArgs {
+    /// The file
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) how: HowToPut,
+    /// Write the torrent to a file too
+    #[arg(long, value_name = "FILE")]
+    pub(super) torrent_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) swarm: SwarmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SwarmArgs {
+    /// A tracker to announce to or ask; may be repeated
+    #[arg(long, value_name = "URL", value_parser = tracker)]
+    pub(super) tracker: Vec<String>,
+    /// Where to listen for BitTorrent peers (TCP) [default: any free port, all addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: Option<SocketAddr>,
+    /// A peer to connect to; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) peer: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GetArgs {
+    /// The OFF URL or magnet link, or `-` to read it from standard input
+    #[arg(value_name = "URL|MAGNET")]
+    pub(super) what: String,
+    /// Where to write: a file, a folder, or `-` for standard output [default: the name in the URL]
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Overwrite a file that only the URL's name chose
+    #[arg(long)]
+    pub(super) force: bool,
+    /// The torrent of the URL's blocks
+    #[arg(long, value_name = "FILE")]
+    pub(super) torrent: Option<PathBuf>,
+    /// Ask nobody: use the store only
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// Give up after so long, as in `30s` or `5m`; 0 is never
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
+    pub(super) timeout: Duration,
+    /// Give up when nothing has come for so long; 0 is never
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub(super) stall: Duration,
+    #[command(flatten)]
+    pub(super) swarm: SwarmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SeedArgs {
+    /// OFF URLs to publish and seed [default: all that were published or downloaded here]
+    #[arg(value_name = "URL")]
+    pub(super) urls: Vec<String>,
+    #[command(flatten)]
+    pub(super) swarm: SwarmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatArgs {
+    /// An OFF URL or magnet link
+    pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TorrentArgs {
+    #[command(subcommand)]
+    pub(super) command: TorrentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TorrentCommand {
+    /// Show what a torrent file holds, or the torrent of an OFF URL that is stored here
+    Show {
+        /// A torrent file, an OFF URL or a magnet link
+        #[arg(value_name = "FILE|URL")]
+        what: String,
+    },
+}
+
+/// Reads the arguments and the environment of this process.
+pub(super) fn parse() -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// The whole command with the environment twins of all flags.
+pub(super) fn command() -> clap::Command {
+    with_twins(Cli::command())
+}
+
+fn with_twins(command: clap::Command) -> clap::Command {
+    command.mut_args(twin).mut_subcommands(with_twins)
+}
+
+fn twin(arg: Arg) -> Arg {
+    let Some(flag) = arg.get_long() else {
+        return arg;
+    };
+    if matches!(flag, "help" | "version") {
+        return arg;
+    }
+    let name = format!("OFFSWARM_{}", flag.replace('-', "_").to_uppercase());
+    let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    let arg = arg
+        .env(clap::builder::OsStr::from(name))
+        .hide_env_values(true);
+    match (is_switch, is_list) {
+        (true, _) => arg.value_parser(FalseyValueParser::new()),
+        (_, true) => arg.value_delimiter(','),
+        _ => arg,
+    }
+}
+
+/// Reads `30s`, `5m`, or a plain number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn tracker(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" | "udp" if url.has_host() => Ok(text.to_owned()),
+        _ => Err("a tracker has an http, https or udp address".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_twin() {
+        let command = command();
+        for sub in command.get_subcommands() {
+            for arg in sub.get_arguments().filter(|arg| arg.get_long().is_some()) {
+                if arg.get_long() != Some("help") {
+                    assert!(
+                        arg.get_env().is_some(),
+                        "{} {}",
+                        sub.get_name(),
+                        arg.get_id()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reads_durations() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn refuses_trackers_of_other_kinds() {
+        assert!(tracker("udp://t.example:80").is_ok());
+        for bad in ["file:///x", "t.example", "http://"] {
+            assert!(tracker(bad).is_err(), "{bad}");
+        }
+    }
+}

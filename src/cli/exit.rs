@@ -1,0 +1,257 @@
+//! Exit codes, and which error leads to which.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::client::{GetError, OpenError, PublishError, PutError, ReadError};
+use crate::store::StoreError;
+use crate::torrent::session::SwarmError;
+
+/// The table of exit codes as the help shows it.
+pub(super) const HELP: &str = "\
+Exit codes:
+    0  done
+    1  failed
+    2  wrong usage
+    3  done in part
+    4  not found in time
+    5  integrity failure
+   10  no store
+   11  store locked
+  130  interrupted
+
+Every flag --some-flag can be given as the environment variable OFFSWARM_SOME_FLAG.";
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    Partial = 3,
+    NotFound = 4,
+    Integrity = 5,
+    NoStore = 10,
+    Locked = 11,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error on its way to the user: how the program ends, what was wrong, what to try.
+#[derive(Debug)]
+pub(super) struct CliError {
+    pub(super) exit: Exit,
+    pub(super) error: Box<dyn Error + Send + Sync>,
+    pub(super) hints: Vec<String>,
+}
+
+/// What was attempted, on what; the source says why it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempt}")]
+struct Attempt {
+    attempt: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl CliError {
+    pub(super) fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            exit,
+            error: error.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    pub(super) fn failed(
+        attempt: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let (attempt, source) = (attempt.into(), source.into());
+        Self::new(Exit::Failed, Attempt { attempt, source })
+    }
+
+    pub(super) fn usage(
+        attempt: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            exit: Exit::Usage,
+            ..Self::failed(attempt, source)
+        }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The error and its causes, outermost first.
+    pub(super) fn chain(&self) -> Vec<String> {
+        let mut chain = vec![self.error.to_string()];
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Transparent wrappers repeat their source.
+            if chain.last() != Some(&text) {
+                chain.push(text);
+            }
+            cause = error.source();
+        }
+        chain
+    }
+}
+
+impl From<OpenError> for CliError {
+    fn from(error: OpenError) -> Self {
+        match &error {
+            OpenError::NoStore { .. } => Self::new(Exit::NoStore, error)
+                .hint("put or get a file first, or name another folder with --home"),
+            OpenError::Locked { .. } => Self::new(Exit::Locked, error)
+                .hint("stop the other offswarm, or name another folder with --home"),
+            OpenError::Store(store) => {
+                let exit = store_exit(store);
+                Self::new(exit, error)
+            }
+            OpenError::Folder { .. } | OpenError::Catalog(_) => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<PutError> for CliError {
+    fn from(error: PutError) -> Self {
+        match &error {
+            PutError::Store(store) => {
+                let (exit, hints) = (store_exit(store), full_disk_hint(store));
+                Self {
+                    hints,
+                    ..Self::new(exit, error)
+                }
+            }
+            PutError::TooFewRandomizers { .. } => {
+                Self::new(Exit::Failed, error).hint("use --randomizers mixed")
+            }
+            PutError::Url(_) => Self::new(Exit::Usage, error),
+            _ => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<ReadError> for CliError {
+    fn from(error: ReadError) -> Self {
+        let exit = match &error {
+            ReadError::Missing(_) => Exit::NotFound,
+            ReadError::Chain(_) | ReadError::Tuple { .. } | ReadError::WrongFile { .. } => {
+                Exit::Integrity
+            }
+            ReadError::Store(store) => store_exit(store),
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<GetError> for CliError {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::Read(error) => {
+                let Self { exit, error, hints } = error.into();
+                let attempt = Attempt {
+                    attempt: "cannot decode the stream".into(),
+                    source: error,
+                };
+                Self {
+                    exit,
+                    error: attempt.into(),
+                    hints,
+                }
+            }
+            GetError::Swarm(error) => {
+                let Self { exit, error, hints } = error.into();
+                let attempt = Attempt {
+                    attempt: "cannot download the blocks".into(),
+                    source: error,
+                };
+                Self {
+                    exit,
+                    error: attempt.into(),
+                    hints,
+                }
+            }
+            GetError::NotFound { .. } => Self::new(Exit::NotFound, error)
+                .hint("name a peer (--peer), a tracker (--tracker) or the torrent (--torrent)"),
+            GetError::Damaged { .. } => Self::new(Exit::Integrity, error).hint(
+                "a swarm that has the blocks heals it: name a peer, a tracker or the torrent",
+            ),
+            GetError::WrongTorrent { .. } => Self::new(Exit::Usage, error),
+            GetError::Stopped => Self::new(Exit::Interrupted, error),
+            GetError::Write(_) | GetError::Catalog(_) => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<PublishError> for CliError {
+    fn from(error: PublishError) -> Self {
+        let exit = match &error {
+            PublishError::Incomplete { .. }
+            | PublishError::Read {
+                source: ReadError::Missing(_),
+                ..
+            } => Exit::NotFound,
+            PublishError::Read {
+                source: ReadError::Store(store),
+                ..
+            } => store_exit(store),
+            PublishError::Read { .. } => Exit::Integrity,
+            PublishError::Empty | PublishError::Metainfo(_) | PublishError::Catalog(_) => {
+                Exit::Failed
+            }
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<SwarmError> for CliError {
+    fn from(error: SwarmError) -> Self {
+        let exit = match &error {
+            SwarmError::NotOff { .. } | SwarmError::Incomplete { .. } => Exit::Integrity,
+            SwarmError::Store(store) => store_exit(store),
+            SwarmError::Listen { .. } | SwarmError::Catalog(_) | SwarmError::Session { .. } => {
+                Exit::Failed
+            }
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<crate::catalog::CatalogError> for CliError {
+    fn from(error: crate::catalog::CatalogError) -> Self {
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        Self::new(store_exit(&error), error)
+    }
+}
+
+const fn store_exit(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Damaged { .. } => Exit::Integrity,
+        _ => Exit::Failed,
+    }
+}
+
+fn full_disk_hint(error: &StoreError) -> Vec<String> {
+    let hint =
+        "the disk is full; what was stored before is untouched. Free some space and try again";
+    if error.is_disk_full() {
+        vec![hint.into()]
+    } else {
+        Vec::new()
+    }
+}

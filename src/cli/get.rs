@@ -1,0 +1,259 @@
+//! `offswarm get`: get a file by its OFF URL or magnet link.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use crate::client::fetch::{Fetched, Ways};
+use crate::client::{Client, GetError, ReadError};
+use crate::limits::{MAX_METAINFO_LEN, MAX_URL_LEN};
+use crate::off::{OffUrl, name};
+use crate::store::StoreError;
+use crate::torrent::metainfo::Metainfo;
+
+use super::args::{GetArgs, Global};
+use super::exit::{CliError, Exit};
+use super::home::parse_url;
+use super::output::Output;
+use super::signals::Signals;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    path: Option<&'a Path>,
+    length: u64,
+    blocks_local: u64,
+    blocks_swarm: u64,
+    bytes_received: u64,
+}
+
+pub(super) async fn run(
+    global: &Global,
+    args: GetArgs,
+    output: Output,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
+    let url = parse_url(&what(&args.what)?)?;
+    let ways = ways(&args)?;
+    let target = Target::choose(&args, &url)?;
+    let client = global.client()?;
+    let mut total = Fetched::default();
+    loop {
+        let fetched = fetch(&client, &url, &ways, output, signals).await?;
+        total = Fetched {
+            received: total.received + fetched.received,
+            ..fetched
+        };
+        let written = tokio::task::block_in_place(|| target.write(&client, &url, output));
+        match written {
+            Ok(path) => return shown(path.as_deref(), &url, total, output),
+            // The block has left the index, so the next round fetches it or says who is hurt.
+            Err(Written::Damaged) if !target.is_stdout() => {
+                tokio::task::block_in_place(|| client.find_damage(&url))?;
+            }
+            Err(Written::Damaged) => {
+                tokio::task::block_in_place(|| client.find_damage(&url))?;
+                let ways = Ways {
+                    offline: true,
+                    ..ways
+                };
+                return Err(fetch(&client, &url, &ways, output, signals)
+                    .await
+                    .err()
+                    .unwrap_or_else(|| {
+                        CliError::new(Exit::Integrity, "a block was damaged while it was read")
+                    }));
+            }
+            Err(Written::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+async fn fetch(
+    client: &Client,
+    url: &OffUrl,
+    ways: &Ways,
+    output: Output,
+    signals: &Signals,
+) -> Result<Fetched, CliError> {
+    let mut progress = output.progress(Some(0), false);
+    let fetched = client
+        .fetch(url, ways, signals.stop(), &mut |waiting| {
+            progress.set_total(waiting.blocks);
+            progress.set(waiting.blocks - waiting.missing);
+            progress.waiting(&waiting.to_string());
+        })
+        .await;
+    Ok(fetched?)
+}
+
+fn shown(
+    path: Option<&Path>,
+    url: &OffUrl,
+    fetched: Fetched,
+    output: Output,
+) -> Result<Exit, CliError> {
+    let Fetched {
+        local,
+        swarm,
+        received,
+    } = fetched;
+    let shown = Shown {
+        path,
+        length: url.length(),
+        blocks_local: local,
+        blocks_swarm: swarm,
+        bytes_received: received,
+    };
+    if let Some(path) = path {
+        output.result(&path.display().to_string(), &shown)?;
+    }
+    output.remark(&format!(
+        "{} bytes; {local} blocks were here, {swarm} came from the swarm ({received} bytes received)",
+        url.length()
+    ));
+    Ok(Exit::Done)
+}
+
+/// The URL as typed, or from standard input, where no other process can see it.
+fn what(text: &str) -> Result<String, CliError> {
+    if text != "-" {
+        return Ok(text.to_owned());
+    }
+    let mut line = String::new();
+    let mut limited = io::Read::take(io::stdin(), MAX_URL_LEN as u64 + 2);
+    io::Read::read_to_string(&mut limited, &mut line)
+        .map_err(|error| CliError::failed("cannot read the URL from standard input", error))?;
+    Ok(line)
+}
+
+fn ways(args: &GetArgs) -> Result<Ways, CliError> {
+    let limit = |time: Duration| (!time.is_zero()).then_some(time);
+    Ok(Ways {
+        peers: args.swarm.peer.clone(),
+        trackers: args.swarm.tracker.clone(),
+        torrent: args.torrent.as_deref().map(read_torrent).transpose()?,
+        listen: args.swarm.listen,
+        offline: args.offline,
+        timeout: limit(args.timeout),
+        stall: limit(args.stall),
+    })
+}
+
+/// Reads a torrent file, not more of it than a torrent can have.
+pub(super) fn read_torrent(path: &Path) -> Result<Metainfo, CliError> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let limit = MAX_METAINFO_LEN as u64 + 1;
+    std::fs::File::open(path)
+        .and_then(|file| io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes))
+        .map_err(|error| CliError::failed(format!("cannot read {shown}"), error))?;
+    Metainfo::decode(&bytes)
+        .map_err(|error| CliError::failed(format!("cannot use {shown} as a torrent"), error))
+}
+
+/// Where the stream goes.
+struct Target {
+    /// `None` is standard output.
+    path: Option<PathBuf>,
+    overwrite: bool,
+}
+
+/// Why a stream was not written.
+enum Written {
+    /// A block is damaged on disk and has been quarantined.
+    Damaged,
+    Failed(CliError),
+}
+
+impl From<CliError> for Written {
+    fn from(error: CliError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Target {
+    fn choose(args: &GetArgs, url: &OffUrl) -> Result<Self, CliError> {
+        let own = PathBuf::from(name::safe(url.name(), &url.file().to_string()));
+        let (path, chosen) = match &args.output {
+            Some(path) if path.as_os_str() == "-" => {
+                return Ok(Self {
+                    path: None,
+                    overwrite: true,
+                });
+            }
+            Some(path) if path.is_dir() => (path.join(own), false),
+            Some(path) => (path.clone(), true),
+            None => (own, false),
+        };
+        let overwrite = chosen || args.force;
+        if !overwrite && path.symlink_metadata().is_ok() {
+            return Err(
+                CliError::failed(format!("cannot write {}", path.display()), "it exists")
+                    .hint("name another file with --output, or overwrite it with --force"),
+            );
+        }
+        Ok(Self {
+            path: Some(path),
+            overwrite,
+        })
+    }
+
+    const fn is_stdout(&self) -> bool {
+        self.path.is_none()
+    }
+
+    /// Writes the stream: to a temporary file that gets its name once everything is right.
+    fn write(
+        &self,
+        client: &Client,
+        url: &OffUrl,
+        output: Output,
+    ) -> Result<Option<PathBuf>, Written> {
+        let Some(path) = &self.path else {
+            return decode(client, url, &mut io::stdout().lock(), output).map(|()| None);
+        };
+        let failed = |error| CliError::failed(format!("cannot write {}", path.display()), error);
+        let mut file = temporary(path).map_err(failed)?;
+        decode(client, url, &mut io::BufWriter::new(&mut file), output)?;
+        file.as_file().sync_all().map_err(failed)?;
+        let named = if self.overwrite {
+            file.persist(path)
+        } else {
+            file.persist_noclobber(path)
+        };
+        named.map_err(|error| failed(error.error))?;
+        Ok(Some(path.clone()))
+    }
+}
+
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    tempfile::Builder::new()
+        .prefix(".offswarm-")
+        .suffix(".part")
+        // What is left of it is up to the umask, as for any file a program makes.
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+}
+
+fn decode(
+    client: &Client,
+    url: &OffUrl,
+    target: &mut dyn Write,
+    output: Output,
+) -> Result<(), Written> {
+    let mut progress = output.progress(Some(url.length()), true);
+    match client.read(url, target, &mut |written| progress.set(written)) {
+        Ok(()) => Ok(()),
+        Err(GetError::Read(ReadError::Store(StoreError::Damaged { .. }))) => Err(Written::Damaged),
+        // Whoever read our output has had enough.
+        Err(GetError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Written::Failed(error.into())),
+    }
+}

@@ -1,0 +1,150 @@
+//! `offswarm ls` and `offswarm stat`: what is here.
+
+use serde::Serialize;
+
+use crate::catalog::{Origin, UrlRecord};
+use crate::client::Client;
+use crate::off::OffUrl;
+
+use super::args::{Global, StatArgs};
+use super::exit::{CliError, Exit};
+use super::home::parse_url;
+use super::output::Output;
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    url: &'a str,
+    length: u64,
+    name: &'a str,
+    #[serde(flatten)]
+    record: &'a UrlRecord,
+}
+
+pub(super) fn ls(global: &Global, output: Output) -> Result<Exit, CliError> {
+    let client = global.existing_client()?;
+    for (text, record) in client.catalog().urls()? {
+        let url = parse_url(&text)?;
+        let listed = Listed {
+            url: &text,
+            length: url.length(),
+            name: url.name(),
+            record: &record,
+        };
+        output.result(&text, &listed)?;
+    }
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct StoreStat {
+    home: String,
+    blocks: u64,
+    bytes: u64,
+    damaged: u64,
+    urls: usize,
+    torrents: usize,
+}
+
+#[derive(Serialize)]
+struct UrlStat {
+    url: String,
+    length: u64,
+    content_type: String,
+    name: String,
+    sealed: bool,
+    tuple: u64,
+    descriptor_complete: bool,
+    blocks: u64,
+    blocks_here: u64,
+    blocks_damaged: u64,
+    fetched_per_byte: f64,
+    origin: Option<Origin>,
+    infohash: Option<String>,
+}
+
+pub(super) fn stat(global: &Global, args: &StatArgs, output: Output) -> Result<Exit, CliError> {
+    let url = args.url.as_deref().map(parse_url).transpose()?;
+    let client = global.existing_client()?;
+    match url {
+        Some(url) => stat_url(&client, &url, output),
+        None => stat_store(&client, output),
+    }
+}
+
+fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
+    let census = client.store().census()?;
+    let stat = StoreStat {
+        home: client.home().path().display().to_string(),
+        blocks: census.blocks,
+        bytes: census.bytes,
+        damaged: census.damaged,
+        urls: client.catalog().urls()?.len(),
+        torrents: client.catalog().torrents()?.len(),
+    };
+    let StoreStat {
+        home,
+        blocks,
+        bytes,
+        damaged,
+        urls,
+        torrents,
+    } = &stat;
+    let text = format!(
+        "home      {home}\nblocks    {blocks}\nbytes     {bytes}\ndamaged   {damaged}\n\
+         urls      {urls}\ntorrents  {torrents}"
+    );
+    output.result(&text, &stat)?;
+    Ok(Exit::Done)
+}
+
+fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliError> {
+    let survey = client.survey(url)?;
+    let record = client.catalog().url(url)?;
+    let here = survey.blocks - survey.lacking();
+    let stat = UrlStat {
+        url: url.canonical().to_string(),
+        length: url.length(),
+        content_type: url.content_type().to_owned(),
+        name: url.name().to_owned(),
+        sealed: matches!(url.seal(), crate::off::Seal::Key(_)),
+        tuple: url.tuple().ids(),
+        descriptor_complete: survey.complete,
+        blocks: survey.blocks,
+        blocks_here: here,
+        blocks_damaged: survey.damaged.len() as u64,
+        fetched_per_byte: ratio(survey.blocks * url.block_size().len() as u64, url.length()),
+        origin: record.as_ref().map(|record| record.origin),
+        infohash: record
+            .and_then(|record| record.infohash)
+            .map(|hash| hash.to_string()),
+    };
+    let about = if survey.complete { "" } else { "at most " };
+    let text = format!(
+        "length    {}\ntype      {}\nname      {:?}\nsealed    {}\ntuple     {}\n\
+         blocks    {here} of {about}{} here, {} damaged\nfetched   {:.2} bytes per byte\n\
+         infohash  {}",
+        stat.length,
+        stat.content_type,
+        stat.name,
+        stat.sealed,
+        stat.tuple,
+        stat.blocks,
+        stat.blocks_damaged,
+        stat.fetched_per_byte,
+        stat.infohash.as_deref().unwrap_or("not published"),
+    );
+    output.result(&text, &stat)?;
+    Ok(if survey.is_whole() {
+        Exit::Done
+    } else {
+        Exit::Partial
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a ratio for people, two digits of it"
+)]
+fn ratio(of: u64, to: u64) -> f64 {
+    if to == 0 { 0.0 } else { of as f64 / to as f64 }
+}

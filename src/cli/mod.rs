@@ -1,0 +1,76 @@
+//! The command line: arguments in, one call into the library, one print out.
+//!
+//! stdout is data, stderr is talk. Each command is a file; [`output`] is the only one that
+//! prints, [`exit`] the only one that knows exit codes.
+
+mod args;
+mod exit;
+mod get;
+mod home;
+mod list;
+mod manual;
+mod output;
+mod put;
+mod seed;
+mod signals;
+mod torrent;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use exit::{CliError, Exit};
+use output::Output;
+use signals::Signals;
+
+/// Runs the program with the arguments and environment of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data and go to stdout, usage errors to stderr.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    output::log_to_stderr(&cli.global.log);
+    let output = Output::new(cli.global.json, cli.global.quiet);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output
+                .fail(&CliError::failed("cannot start the runtime", error))
+                .into();
+        }
+    };
+    let exit = match runtime.block_on(run(cli, output)) {
+        Ok(exit) => exit,
+        Err(error) => output.fail(&error),
+    };
+    // A blocking task may still wait for a pipe; everything that must be kept has been committed.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
+    let signals = Signals::watch()?;
+    let Cli { global, command } = cli;
+    match command {
+        Command::Put(args) => put::run(&global, args, output, &signals).await,
+        Command::Share(args) => seed::share(&global, args, output, &signals).await,
+        Command::Get(args) => get::run(&global, args, output, &signals).await,
+        Command::Seed(args) => seed::seed(&global, args, output, &signals).await,
+        Command::Ls => list::ls(&global, output),
+        Command::Stat(args) => list::stat(&global, &args, output),
+        Command::Torrent(args) => torrent::run(&global, &args.command, output),
+        Command::Completions { shell } => manual::completions(shell, output),
+        Command::Man => manual::man(output),
+    }
+}

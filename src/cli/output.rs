@@ -1,0 +1,157 @@
+//! The only file that prints.
+#![expect(clippy::print_stderr, reason = "this file is the program's mouth")]
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use super::exit::{CliError, Exit};
+
+/// How long a task may take before it shows a progress bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a wait is accounted for where there is no terminal.
+const REMARK_EVERY: Duration = Duration::from_secs(10);
+
+/// Where results and remarks go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    json: bool,
+    quiet: bool,
+}
+
+impl Output {
+    pub(super) const fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// A result: lines for people, or an object for programs.
+    pub(super) fn result(self, text: &str, json: &impl Serialize) -> Result<(), CliError> {
+        if !self.json {
+            return self.data(format!("{text}\n").as_bytes());
+        }
+        let line = serde_json::to_string(json)
+            .map_err(|error| CliError::failed("cannot print the result", error))?;
+        self.data(format!("{line}\n").as_bytes())
+    }
+
+    /// Bytes as they are. A reader that has gone away wants no more, which is fine.
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever prints has been handed the output"
+    )]
+    pub(super) fn data(self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(CliError::failed("cannot write to standard output", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A remark for people.
+    pub(super) fn remark(self, text: &str) {
+        if !self.quiet && !self.json {
+            eprintln!("offswarm: {text}");
+        }
+    }
+
+    /// An error, with its causes and what to try.
+    pub(super) fn fail(self, error: &CliError) -> Exit {
+        let message = error.chain().join(": ");
+        if self.json {
+            let (code, hints) = (error.exit as u8, &error.hints);
+            eprintln!(
+                "{}",
+                serde_json::json!({"error": {"code": code, "message": message, "hints": hints}})
+            );
+        } else {
+            eprintln!("offswarm: {message}");
+            for hint in &error.hints {
+                eprintln!("  hint: {hint}");
+            }
+        }
+        error.exit
+    }
+
+    /// A bar for a task over `total` units (bytes, where `bytes` says so). It shows itself on a
+    /// terminal once the task has taken a second.
+    pub(super) fn progress(self, total: Option<u64>, bytes: bool) -> Progress {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let template = match (total, bytes) {
+            (Some(_), true) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            (Some(_), false) => "{wide_bar} {pos}/{len} blocks {msg}",
+            (None, _) => "{msg} {spinner} {bytes} {bytes_per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        let terminal = io::stderr().is_terminal() && !self.quiet && !self.json;
+        Progress {
+            bar,
+            output: self,
+            waits_for_terminal: terminal,
+            terminal,
+            started: Instant::now(),
+            remarked: Instant::now(),
+        }
+    }
+}
+
+/// The progress of one task.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: ProgressBar,
+    output: Output,
+    waits_for_terminal: bool,
+    terminal: bool,
+    started: Instant,
+    remarked: Instant,
+}
+
+impl Progress {
+    /// So much is done.
+    pub(super) fn set(&mut self, done: u64) {
+        if self.waits_for_terminal && self.started.elapsed() > PATIENCE {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.waits_for_terminal = false;
+        }
+        self.bar.set_position(done);
+    }
+
+    /// The number of units has become known.
+    pub(super) fn set_total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// What is being waited for: beside the bar, or every ten seconds where there is none.
+    pub(super) fn waiting(&mut self, reason: &str) {
+        if self.terminal {
+            self.bar.set_message(reason.to_owned());
+        } else if self.remarked.elapsed() > REMARK_EVERY {
+            self.remarked = Instant::now();
+            self.output.remark(reason);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Logs to stderr what `filter` lets through.
+pub(super) fn log_to_stderr(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("error"));
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(filter);
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A second logger can only be a second call, and then the first one stays.
+    let _ = log.with_ansi(colours).try_init();
+}

@@ -1,0 +1,256 @@
+//! `offswarm share` and `offswarm seed`: let peers have blocks until interrupted.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::client::publish::Published;
+use crate::client::{Client, PublishError};
+use crate::off::OffUrl;
+use crate::torrent::magnet::Magnet;
+use crate::torrent::session::{Swarm, Swarms};
+
+use super::args::{Global, SeedArgs, ShareArgs, SwarmArgs};
+use super::exit::{CliError, Exit};
+use super::home::parse_url;
+use super::output::Output;
+use super::put::Source;
+use super::signals::Signals;
+
+/// How often a seeder says how it is doing.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Serialize)]
+struct Shared {
+    url: String,
+    magnet: String,
+    infohash: Option<String>,
+    blocks: u64,
+    listen: SocketAddr,
+}
+
+pub(super) async fn share(
+    global: &Global,
+    args: ShareArgs,
+    output: Output,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
+    let source = Source::open(&args.file, &args.how)?;
+    let client = global.client()?;
+    let swarms = start(&client, &args.swarm).await?;
+    let work = tokio::task::spawn_blocking({
+        let (output, trackers) = (output, args.swarm.tracker.clone());
+        move || {
+            let url = source.put(&client, output)?.url;
+            let published = publish(&client, &url, &trackers)?;
+            // The client goes on living: its lock is what keeps the store ours.
+            Ok::<_, CliError>((client, url, published))
+        }
+    });
+    let (client, url, published) = tokio::select! {
+        done = work => done.map_err(|error| CliError::failed("the put broke off", error))??,
+        () = signals.stop().cancelled() => return Ok(Exit::Interrupted),
+    };
+    if let (Some(path), Some(published)) = (&args.torrent_out, &published) {
+        std::fs::write(path, published.metainfo.encode())
+            .map_err(|error| CliError::failed(format!("cannot write {}", path.display()), error))?;
+    }
+    let mut seeding = Vec::new();
+    if let Some(published) = &published {
+        seeding.push(start_seeding(&swarms, &url, published, &args.swarm).await?);
+    } else {
+        output.remark("the empty file has no blocks: its URL is all there is to it");
+    }
+    show(&url, published.as_ref(), &swarms, &args.swarm, output)?;
+    run_until_stopped(swarms, seeding, output, signals).await;
+    drop(client);
+    Ok(signals.end())
+}
+
+pub(super) async fn seed(
+    global: &Global,
+    args: SeedArgs,
+    output: Output,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
+    let urls = args
+        .urls
+        .iter()
+        .map(|url| parse_url(url))
+        .collect::<Result<Vec<_>, _>>()?;
+    let client = global.existing_client()?;
+    let urls = if urls.is_empty() {
+        published_urls(&client)?
+    } else {
+        urls
+    };
+    if urls.is_empty() {
+        return Err(CliError::new(
+            Exit::NotFound,
+            "nothing was published or downloaded here yet",
+        )
+        .hint("name the OFF URL to seed, or use share"));
+    }
+    let swarms = start(&client, &args.swarm).await?;
+    let mut seeding = Vec::new();
+    let mut hurt = None;
+    for url in &urls {
+        match seed_one(&client, &swarms, url, &args.swarm, output).await {
+            Ok(swarm) => seeding.extend(swarm),
+            Err(error) => {
+                hurt = Some(output.fail(&error));
+            }
+        }
+        if signals.stop().is_cancelled() {
+            return Ok(signals.end());
+        }
+    }
+    if let (true, Some(exit)) = (seeding.is_empty(), hurt) {
+        return Ok(exit);
+    }
+    run_until_stopped(swarms, seeding, output, signals).await;
+    Ok(if hurt.is_some() {
+        Exit::Partial
+    } else {
+        signals.end()
+    })
+}
+
+async fn seed_one(
+    client: &Client,
+    swarms: &Swarms,
+    url: &OffUrl,
+    swarm: &SwarmArgs,
+    output: Output,
+) -> Result<Option<Swarm>, CliError> {
+    let mut trackers = swarm.tracker.clone();
+    trackers.extend(known_trackers(client, url)?);
+    trackers.dedup();
+    let published = tokio::task::block_in_place(|| publish(client, url, &trackers))?;
+    let seeding = match &published {
+        Some(published) => Some(start_seeding(swarms, url, published, swarm).await?),
+        None => None,
+    };
+    show(url, published.as_ref(), swarms, swarm, output)?;
+    Ok(seeding)
+}
+
+async fn start(client: &Client, args: &SwarmArgs) -> Result<Swarms, CliError> {
+    let (store, catalog) = (client.store().clone(), client.catalog().clone());
+    Ok(Swarms::start(store, catalog, args.listen).await?)
+}
+
+fn publish(
+    client: &Client,
+    url: &OffUrl,
+    trackers: &[String],
+) -> Result<Option<Published>, CliError> {
+    match client.publish(url, trackers) {
+        Ok(published) => Ok(Some(published)),
+        Err(PublishError::Empty) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn start_seeding(
+    swarms: &Swarms,
+    url: &OffUrl,
+    published: &Published,
+    args: &SwarmArgs,
+) -> Result<Swarm, CliError> {
+    let Published { metainfo, order } = published;
+    swarms
+        .seed(metainfo, order, args.peer.clone())
+        .await
+        .map_err(|error| {
+            let CliError { exit, error, hints } = error.into();
+            CliError {
+                exit,
+                hints,
+                ..CliError::failed(format!("{} is hurt", url.canonical()), error)
+            }
+        })
+}
+
+/// Prints the OFF URL and the magnet link, with everything that helps to find the blocks.
+fn show(
+    url: &OffUrl,
+    published: Option<&Published>,
+    swarms: &Swarms,
+    args: &SwarmArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    let mut url = url.canonical();
+    if let Some(Published { metainfo, .. }) = published {
+        url.hints.infohash = Some(metainfo.info.infohash);
+        url.hints.trackers.clone_from(&metainfo.trackers);
+        url.hints.peers = vec![reachable(swarms.listen(), args.listen)];
+    }
+    let magnet = Magnet::to_url(&url).to_string();
+    let shown = Shared {
+        url: url.to_string(),
+        magnet: magnet.clone(),
+        infohash: url.hints.infohash.map(|infohash| infohash.to_string()),
+        blocks: published.map_or(0, |published| published.order.len() as u64),
+        listen: swarms.listen(),
+    };
+    output.result(&format!("{url}\n{magnet}"), &shown)?;
+    let blocks = shown.blocks;
+    output.remark(&format!(
+        "seeding {blocks} blocks on {}; stop with Ctrl-C",
+        swarms.listen()
+    ));
+    Ok(())
+}
+
+async fn run_until_stopped(swarms: Swarms, seeding: Vec<Swarm>, output: Output, signals: &Signals) {
+    let mut reports = tokio::time::interval(REPORT_EVERY);
+    reports.tick().await;
+    loop {
+        tokio::select! {
+            () = signals.stop().cancelled() => break,
+            _ = reports.tick() => {
+                let all = seeding.iter().map(Swarm::status);
+                let (peers, sent) =
+                    all.fold((0, 0), |(peers, sent), one| (peers + one.peers, sent + one.sent));
+                let torrents = seeding.len();
+                output.remark(&format!("{torrents} torrents, {peers} peers, {sent} bytes sent"));
+            }
+        }
+    }
+    swarms.stop().await;
+}
+
+fn published_urls(client: &Client) -> Result<Vec<OffUrl>, CliError> {
+    let torrents = client.catalog().torrents()?;
+    torrents
+        .iter()
+        .map(|(_, record)| parse_url(&record.url))
+        .collect()
+}
+
+fn known_trackers(client: &Client, url: &OffUrl) -> Result<Vec<String>, CliError> {
+    let key = url.canonical().to_string();
+    let torrents = client.catalog().torrents()?;
+    let known = torrents.into_iter().find(|(_, record)| record.url == key);
+    Ok(known.map(|(_, record)| record.trackers).unwrap_or_default())
+}
+
+/// The address that others can dial: the one asked for, or this machine's towards the outside.
+fn reachable(listen: SocketAddr, asked: Option<SocketAddr>) -> SocketAddr {
+    match asked {
+        Some(asked) if !asked.ip().is_unspecified() => listen,
+        _ => SocketAddr::new(outward_address(), listen.port()),
+    }
+}
+
+/// Asks the routing table by naming a destination (a documentation address of RFC 5737). Nothing
+/// is sent.
+fn outward_address() -> IpAddr {
+    let routed = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    routed.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
+}
