@@ -9,7 +9,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::limits::ID_LEN;
+/// Bytes of an identifier made by SHA-256.
+pub const ID_LEN: usize = 32;
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,9 +6,6 @@
 /// Bytes of a native block (128 KiB), the unit of the OFF System since its first description.
 pub const BLOCK_LEN: usize = 131_072;
 
-/// Bytes of an identifier made by SHA-256.
-pub const ID_LEN: usize = 32;
-
 /// Blocks in the smallest tuple: an off block and one randomizer.
 pub const MIN_TUPLE: usize = 2;
 

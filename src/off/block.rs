@@ -16,8 +16,8 @@
 use bytes::Bytes;
 use rand::Rng;
 
-use crate::id::BlockId;
-use crate::limits::{BLOCK_LEN, ID_LEN};
+use crate::id::{BlockId, ID_LEN};
+use crate::limits::BLOCK_LEN;
 
 /// Bytes of a block: one native size, three of the legacy program js-offs (v0.1.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

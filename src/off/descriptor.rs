@@ -17,8 +17,7 @@ use std::ops::Range;
 
 use rand::Rng;
 
-use crate::id::BlockId;
-use crate::limits::ID_LEN;
+use crate::id::{BlockId, ID_LEN};
 
 use super::block::{Block, BlockSize};
 use super::seal::Seal;

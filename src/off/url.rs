@@ -19,18 +19,24 @@
 //! letter changes how a stream decodes, so an unknown one is an error; unknown longer ones are
 //! skipped. A fragment is skipped.
 
+mod parameters;
+#[cfg(test)]
+mod tests;
+
 use std::fmt::{self, Write as _};
-use std::net::SocketAddr;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::id::{BlockId, FileId, InfoHash, ParseIdError, excerpt};
-use crate::limits::{MAX_HINTS, MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN};
+use crate::id::{BlockId, FileId, ParseIdError, excerpt};
+use crate::limits::{MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN};
 
 use super::block::BlockSize;
 use super::descriptor::{Layout, Walk};
-use super::seal::{Seal, SealKey};
+use super::seal::Seal;
 use super::tuple::TupleSize;
+use parameters::Parameters;
+
+pub use parameters::Hints;
 
 /// The origin we print: the local gateway's, as in every OFF URL since 2006.
 pub const ORIGIN: &str = "http://localhost:23402";
@@ -54,19 +60,6 @@ pub struct OffUrl {
     seal: Seal,
     /// Where to look; not part of what the URL names.
     pub hints: Hints,
-}
-
-/// Where a URL's blocks may be found. Somebody else's word: checked before it is followed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hints {
-    /// The swarm that has the blocks (`btih`).
-    pub infohash: Option<InfoHash>,
-    /// Its trackers (`tr`).
-    pub trackers: Vec<String>,
-    /// HTTP addresses of its content file (`ws`, BEP 19).
-    pub web_seeds: Vec<String>,
-    /// Peers of the swarm (`pe`).
-    pub peers: Vec<SocketAddr>,
 }
 
 /// Why a text is not an OFF URL.
@@ -343,66 +336,6 @@ impl fmt::Display for OffUrl {
     }
 }
 
-struct Parameters {
-    tuple: TupleSize,
-    seal: Seal,
-    hints: Hints,
-}
-
-impl Parameters {
-    fn parse(query: &str) -> Result<Self, UrlError> {
-        let mut found = Self {
-            tuple: TupleSize::default(),
-            seal: Seal::Plain,
-            hints: Hints::default(),
-        };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            found.take(key, unescape(value)?)?;
-        }
-        Ok(found)
-    }
-
-    fn take(&mut self, key: &str, value: String) -> Result<(), UrlError> {
-        let wrong = |why: String| UrlError::Parameter {
-            key: excerpt(key),
-            why,
-        };
-        let hints = &mut self.hints;
-        match key {
-            "t" => self.tuple = value.parse().map_err(wrong)?,
-            "k" => {
-                let key = SealKey::parse(&value).map_err(|e| wrong(e.to_string()))?;
-                self.seal = Seal::Key(key);
-            }
-            "btih" => {
-                hints.infohash = Some(InfoHash::parse(&value).map_err(|e| wrong(e.to_string()))?);
-            }
-            "tr" => push_hint(&mut hints.trackers, value),
-            "ws" => push_hint(&mut hints.web_seeds, value),
-            "pe" => {
-                let peer = value.parse().map_err(|_| {
-                    wrong(format!("not an address and port: \"{}\"", excerpt(&value)))
-                })?;
-                push_hint(&mut hints.peers, peer);
-            }
-            key if key.chars().nth(1).is_none() => {
-                return Err(wrong(
-                    "it changes how the stream decodes and is not known here".into(),
-                ));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn push_hint<T: PartialEq>(hints: &mut Vec<T>, hint: T) {
-    if hints.len() < MAX_HINTS && !hints.contains(&hint) {
-        hints.push(hint);
-    }
-}
-
 /// Cuts origin, `offsystem` and version off.
 fn path_after_version(path: &str) -> Result<&str, UrlError> {
     let not_off = || UrlError::NotOff(excerpt(path));
@@ -454,166 +387,5 @@ pub fn unescape(text: &str) -> Result<String, UrlError> {
     match percent_decode_str(text).decode_utf8() {
         Ok(decoded) if well_formed => Ok(decoded.into_owned()),
         _ => Err(UrlError::Escape(excerpt(text))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn sample(length: u64, name: &str, seal: Seal) -> OffUrl {
-        let named = Named {
-            length,
-            file: FileId::of_nothing(),
-            descriptor: (length > 0).then(|| BlockId::of(b"chain")),
-            tuple: TupleSize::default(),
-            seal,
-        };
-        OffUrl::new(named, "text/plain", name).unwrap()
-    }
-
-    #[test]
-    fn prints_the_documented_form() {
-        let url = sample(5, "report (1).pdf", Seal::Plain);
-        let id = BlockId::of(b"chain");
-        let file = FileId::of_nothing();
-        assert_eq!(
-            url.to_string(),
-            format!("{ORIGIN}/offsystem/v4/text/plain/5/{file}/{id}/report%20%281%29.pdf")
-        );
-    }
-
-    #[test]
-    fn takes_any_origin_or_none() {
-        let url = sample(5, "a", Seal::Plain);
-        for origin in ["", "http://evil.example:1", "https://[::1]", "off://x"] {
-            assert_eq!(
-                OffUrl::parse(&format!(" {origin}{}\n", url.path())),
-                Ok(url.clone())
-            );
-        }
-        assert_eq!(OffUrl::parse(&url.path()[1..]), Ok(url));
-    }
-
-    proptest! {
-        #[test]
-        fn parse_inverts_display(
-            length in 0..=MAX_STREAM_LEN, name in "\\PC*", tuple in 2u64..=8, key: Option<[u8; 32]>,
-            btih: Option<[u8; 20]>, trackers in prop::collection::hash_set("\\PC*", 0..4), port: u16,
-        ) {
-            let seal = key.map_or(Seal::Plain, |key| {
-                Seal::Key(SealKey::parse(&bs58::encode(key).into_string()).unwrap())
-            });
-            let mut url = sample(length, &name, seal);
-            url.tuple = TupleSize::new(tuple).unwrap();
-            url.hints = Hints {
-                infohash: btih.map(InfoHash::from_bytes),
-                trackers: trackers.into_iter().collect(),
-                web_seeds: vec!["http://h/x.off?a=b&c".into()],
-                peers: vec![SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0; 16], port))],
-            };
-            prop_assert_eq!(OffUrl::parse(&url.to_string()), Ok(url));
-        }
-
-        #[test]
-        fn never_panics(text in "(/offsystem/v4/)?[\\PC/%?&=.0-9]*") {
-            let _ = OffUrl::parse(&text);
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_not_well_formed() {
-        let good = sample(5, "n", Seal::Plain).path();
-        let id = BlockId::of(b"chain").to_string();
-        let with = |from: &str, to: &str| OffUrl::parse(&good.replace(from, to)).unwrap_err();
-        assert!(matches!(
-            OffUrl::parse("https://example.org/x"),
-            Err(UrlError::NotOff(_))
-        ));
-        assert!(matches!(OffUrl::parse(""), Err(UrlError::NotOff(_))));
-        assert!(matches!(with("v4", "v3"), UrlError::Version(v) if v == "v3"));
-        for length in [
-            "-5",
-            "05",
-            "+5",
-            "5e3",
-            "99999999999999999999",
-            "1125899906842625",
-        ] {
-            assert!(
-                matches!(with("/5/", &format!("/{length}/")), UrlError::Length(_)),
-                "{length}"
-            );
-        }
-        assert!(matches!(
-            with("/5/", "/0/"),
-            UrlError::Descriptor {
-                length: 0,
-                has: "has a"
-            }
-        ));
-        assert!(matches!(
-            with(&id, "-"),
-            UrlError::Descriptor {
-                length: 5,
-                has: "has no"
-            }
-        ));
-        assert!(matches!(
-            with(&id, "0OIl"),
-            UrlError::Id {
-                part: "descriptor id",
-                ..
-            }
-        ));
-        assert!(matches!(
-            with(&id, "abc"),
-            UrlError::Id {
-                part: "descriptor id",
-                ..
-            }
-        ));
-        assert!(matches!(
-            with("text/plain", "te xt/plain"),
-            UrlError::Type(_)
-        ));
-        assert!(matches!(with("/n", ""), UrlError::Missing("name")));
-        assert!(matches!(with("/n", "/n/m"), UrlError::Surplus(_)));
-        for name in ["/%", "/%4", "/%zz", "/%ff", "/%+1"] {
-            assert!(matches!(with("/n", name), UrlError::Escape(_)), "{name}");
-        }
-        for query in [
-            "t=1",
-            "t=9",
-            "t=x",
-            "k=abc",
-            "btih=12",
-            "pe=nowhere",
-            "o=5",
-            "z",
-        ] {
-            let error = with("/n", &format!("/n?{query}"));
-            assert!(
-                matches!(error, UrlError::Parameter { .. }),
-                "{query}: {error}"
-            );
-        }
-        let long = format!("{good}{}", "a".repeat(MAX_URL_LEN));
-        assert!(matches!(OffUrl::parse(&long), Err(UrlError::TooLong(_))));
-    }
-
-    #[test]
-    fn skips_unknown_hints_and_caps_known_ones() {
-        let mut text = sample(5, "n", Seal::Plain).path();
-        text.push_str("?utm=1");
-        for i in 0..100 {
-            write!(text, "&tr=http://t{i}/").unwrap();
-        }
-        text.push_str("#fragment");
-        assert_eq!(
-            OffUrl::parse(&text).unwrap().hints.trackers.len(),
-            MAX_HINTS
-        );
     }
 }
