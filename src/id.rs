@@ -218,9 +218,7 @@ mod hexadecimal {
     pub(super) const NAME: &str = "hexadecimal";
 
     pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-        data_encoding::HEXLOWER_PERMISSIVE
-            .decode(text.as_bytes())
-            .ok()
+        data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()
     }
 
     pub(super) fn encode(bytes: &[u8]) -> String {
@@ -232,11 +230,8 @@ mod hexadecimal {
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     const SHOWN: usize = 80;
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let mut shown: String =
+        text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }
@@ -266,21 +261,9 @@ mod tests {
 
     #[test]
     fn refuses_texts_of_other_lengths_and_alphabets() {
-        assert!(matches!(
-            BlockId::parse("0OIl"),
-            Err(ParseIdError::Alphabet { .. })
-        ));
-        assert!(matches!(
-            BlockId::parse("abc"),
-            Err(ParseIdError::Length { found: 3, .. })
-        ));
-        assert!(matches!(
-            BlockId::parse(&"1".repeat(100_000)),
-            Err(ParseIdError::Alphabet { .. })
-        ));
-        assert!(matches!(
-            InfoHash::parse("a9"),
-            Err(ParseIdError::Length { .. })
-        ));
+        assert!(matches!(BlockId::parse("0OIl"), Err(ParseIdError::Alphabet { .. })));
+        assert!(matches!(BlockId::parse("abc"), Err(ParseIdError::Length { found: 3, .. })));
+        assert!(matches!(BlockId::parse(&"1".repeat(100_000)), Err(ParseIdError::Alphabet { .. })));
+        assert!(matches!(InfoHash::parse("a9"), Err(ParseIdError::Length { .. })));
     }
 }

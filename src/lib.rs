@@ -38,10 +38,7 @@
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
 //! ```
 
-#![cfg_attr(
-    test,
-    allow(clippy::cast_possible_truncation, reason = "tests use small numbers")
-)]
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests use small numbers"))]
 
 pub mod bencode;
 pub mod catalog;

@@ -3,10 +3,7 @@
 //! `src/` is read as text, without dependencies. A module uses itself and lower layers, never a
 //! neighbour and never upwards; a module without a place in the table fails.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot read the source fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the source fails")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,11 +53,7 @@ fn files() -> BTreeMap<String, String> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path
-                    .strip_prefix(source())
-                    .unwrap()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = path.strip_prefix(source()).unwrap().to_string_lossy().into_owned();
                 found.insert(name, fs::read_to_string(&path).unwrap());
             }
         }
@@ -74,20 +67,13 @@ fn module_of(file: &str) -> &str {
 }
 
 fn layer_of(module: &str) -> Option<usize> {
-    LAYERS
-        .iter()
-        .position(|(_, modules)| modules.contains(&module))
+    LAYERS.iter().position(|(_, modules)| modules.contains(&module))
 }
 
 /// The code of a file: no comments, and no unit tests (they may use whatever helps).
 fn code(text: &str) -> String {
-    let production = text
-        .split("\n#[cfg(test)]\nmod tests")
-        .next()
-        .unwrap_or(text);
-    let lines = production
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or(""));
+    let production = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let lines = production.lines().map(|line| line.split("//").next().unwrap_or(""));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -97,9 +83,7 @@ fn words_after<'a>(text: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a s
         let before = text[..at].chars().next_back();
         let starts = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
         let rest = &text[at + prefix.len()..];
-        let end = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         starts.then(|| &rest[..end])
     })
 }
@@ -111,10 +95,7 @@ fn is_root(file: &str) -> bool {
 #[test]
 fn every_module_has_a_place() {
     for file in files().keys().filter(|file| !is_root(file)) {
-        assert!(
-            layer_of(module_of(file)).is_some(),
-            "{file} has no place in the table of layers"
-        );
+        assert!(layer_of(module_of(file)).is_some(), "{file} has no place in the table of layers");
     }
 }
 
@@ -123,9 +104,7 @@ fn modules_use_only_themselves_and_lower_layers() {
     for (file, text) in files().iter().filter(|(file, _)| !is_root(file)) {
         let module = module_of(file);
         for used in words_after(&code(text), "crate::").filter(|used| *used != module) {
-            let Some(layer) = layer_of(used) else {
-                panic!("{file} uses crate::{used}")
-            };
+            let Some(layer) = layer_of(used) else { panic!("{file} uses crate::{used}") };
             assert!(
                 Some(layer) < layer_of(module),
                 "{file} uses {used}, which is not in a lower layer"
@@ -141,10 +120,7 @@ fn only_their_wardens_name_certain_crates() {
         for (name, wardens) in WARDENS {
             let named = words_after(&code, &format!("{name}::")).next().is_some();
             let may = wardens.iter().any(|warden| file.starts_with(warden));
-            assert!(
-                may || !named,
-                "{file} names {name}, which is for {wardens:?} only"
-            );
+            assert!(may || !named, "{file} names {name}, which is for {wardens:?} only");
         }
     }
 }
@@ -165,10 +141,7 @@ fn only_the_output_file_prints() {
 fn files_stay_short_and_say_what_they_are() {
     for (file, text) in &files() {
         let lines = text.lines().count();
-        assert!(
-            lines <= MAX_LINES,
-            "{file} has {lines} lines, the limit is {MAX_LINES}"
-        );
+        assert!(lines <= MAX_LINES, "{file} has {lines} lines, the limit is {MAX_LINES}");
         assert!(text.starts_with("//!"), "{file} has no module doc");
     }
 }

@@ -29,12 +29,7 @@ pub type Entry<'a> = (&'a [u8], Range<usize>);
 /// If that is a dictionary, its entries come back in the order they stand in; else the list is
 /// empty.
 pub fn check(bytes: &[u8]) -> Result<Vec<Entry<'_>>, BencodeError> {
-    let mut scan = Scan {
-        bytes,
-        at: 0,
-        open: Vec::new(),
-        entries: Vec::new(),
-    };
+    let mut scan = Scan { bytes, at: 0, open: Vec::new(), entries: Vec::new() };
     scan.value()?;
     while !scan.open.is_empty() {
         scan.step()?;
@@ -54,10 +49,7 @@ struct Scan<'a> {
 
 enum Container<'a> {
     List,
-    Dict {
-        keys: Vec<&'a [u8]>,
-        value_start: Option<usize>,
-    },
+    Dict { keys: Vec<&'a [u8]>, value_start: Option<usize> },
 }
 
 impl<'a> Scan<'a> {
@@ -106,10 +98,7 @@ impl<'a> Scan<'a> {
         match self.peek() {
             Some(b'i') => self.integer(),
             Some(b'l') => self.enter(Container::List),
-            Some(b'd') => self.enter(Container::Dict {
-                keys: Vec::new(),
-                value_start: None,
-            }),
+            Some(b'd') => self.enter(Container::Dict { keys: Vec::new(), value_start: None }),
             Some(b'0'..=b'9') => self.string().map(|_| ()),
             Some(_) => Err(self.error("no value starts with this byte")),
             None => Err(self.error("ends too early")),
@@ -171,10 +160,7 @@ impl<'a> Scan<'a> {
     }
 
     const fn error(&self, why: &'static str) -> BencodeError {
-        BencodeError {
-            offset: self.at,
-            why,
-        }
+        BencodeError { offset: self.at, why }
     }
 }
 
@@ -185,16 +171,7 @@ mod tests {
 
     #[test]
     fn takes_what_bep_3_shows() {
-        for good in [
-            "4:spam",
-            "0:",
-            "i3e",
-            "i-3e",
-            "i0e",
-            "l4:spam4:eggse",
-            "le",
-            "de",
-        ] {
+        for good in ["4:spam", "0:", "i3e", "i-3e", "i0e", "l4:spam4:eggse", "le", "de"] {
             assert_eq!(check(good.as_bytes()), Ok(vec![]), "{good}");
         }
         let entries = check(b"d3:cow3:moo4:spaml1:aee").unwrap();
@@ -222,25 +199,14 @@ mod tests {
             (b"x", 0),
         ] {
             let error = check(bad).unwrap_err();
-            assert_eq!(
-                error.offset,
-                offset,
-                "{}: {error}",
-                String::from_utf8_lossy(bad)
-            );
+            assert_eq!(error.offset, offset, "{}: {error}", String::from_utf8_lossy(bad));
         }
     }
 
     #[test]
     fn ten_million_nested_lists_cost_nothing() {
         let error = check(&vec![b'l'; 10_000_000]).unwrap_err();
-        assert_eq!(
-            error,
-            BencodeError {
-                offset: 100,
-                why: "nested too deeply"
-            }
-        );
+        assert_eq!(error, BencodeError { offset: 100, why: "nested too deeply" });
     }
 
     #[test]

@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BlockId, InfoHash};
@@ -110,31 +112,35 @@ impl Catalog {
             .set_cache_size(CATALOG_CACHE_LEN)
             .create_with_backend(FileBackend::new(file).map_err(|error| failed(error.into()))?)
             .map_err(|error| failed(error.into()))?;
-        let catalog = Self {
-            database,
-            path: path.to_owned(),
-        };
+        let catalog = Self { database, path: path.to_owned() };
         catalog.check_format()?;
         Ok(catalog)
     }
 
     fn check_format(&self) -> Result<(), CatalogError> {
-        let found = self.write("create", |transaction| {
-            for table in [TORRENTS, INFO] {
-                transaction.open_table(table)?;
-            }
-            transaction.open_table(URLS)?;
-            transaction.open_table(PIECES)?;
-            let mut meta = transaction.open_table(META)?;
-            let found = meta.get("format")?.map(|value| value.value());
-            meta.insert("format", found.unwrap_or(FORMAT))?;
-            Ok(found.unwrap_or(FORMAT))
-        })?;
-        if found > FORMAT {
-            Err(CatalogError::Version { found })
-        } else {
-            Ok(())
+        // A catalog that is there is not written to: on a full disk it can still be read.
+        match self.format()? {
+            None => self.write("create", |transaction| {
+                for table in [TORRENTS, INFO] {
+                    transaction.open_table(table)?;
+                }
+                transaction.open_table(URLS)?;
+                transaction.open_table(PIECES)?;
+                transaction.open_table(META)?.insert("format", FORMAT)?;
+                Ok(())
+            }),
+            Some(found) if found > FORMAT => Err(CatalogError::Version { found }),
+            Some(_) => Ok(()),
         }
+    }
+
+    /// The format on disk; `None` if nothing was written yet.
+    fn format(&self) -> Result<Option<u64>, CatalogError> {
+        self.read(|transaction| match transaction.open_table(META) {
+            Ok(meta) => Ok(meta.get("format")?.map(|value| value.value())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
     }
 
     /// Remembers an OFF URL; what is known about it already stays.
@@ -144,24 +150,14 @@ impl Catalog {
         }
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let added = since_1970.map_or(0, |duration| duration.as_secs());
-        self.set_url(
-            url,
-            &UrlRecord {
-                added,
-                origin,
-                infohash: None,
-            },
-        )
+        self.set_url(url, &UrlRecord { added, origin, infohash: None })
     }
 
     /// What is remembered about an OFF URL.
     pub fn url(&self, url: &OffUrl) -> Result<Option<UrlRecord>, CatalogError> {
         let key = key(url);
         let found = self.read(|transaction| {
-            Ok(transaction
-                .open_table(URLS)?
-                .get(key.as_str())?
-                .map(|v| v.value().to_vec()))
+            Ok(transaction.open_table(URLS)?.get(key.as_str())?.map(|v| v.value().to_vec()))
         })?;
         found.map(|bytes| self.parsed(&bytes)).transpose()
     }
@@ -176,10 +172,7 @@ impl Catalog {
             }
             Ok(list)
         })?;
-        found
-            .into_iter()
-            .map(|(key, bytes)| Ok((key, self.parsed(&bytes)?)))
-            .collect()
+        found.into_iter().map(|(key, bytes)| Ok((key, self.parsed(&bytes)?))).collect()
     }
 
     /// Remembers the torrent that carries an OFF URL.
@@ -190,28 +183,15 @@ impl Catalog {
         info_dict: &[u8],
         trackers: &[String],
     ) -> Result<(), CatalogError> {
-        let record = self.encoded(&TorrentRecord {
-            url: key(url),
-            trackers: trackers.to_vec(),
-        })?;
+        let record = self.encoded(&TorrentRecord { url: key(url), trackers: trackers.to_vec() })?;
         let infohash_bytes = infohash.as_bytes();
         self.write("extend", |transaction| {
-            transaction
-                .open_table(TORRENTS)?
-                .insert(infohash_bytes, record.as_slice())?;
-            transaction
-                .open_table(INFO)?
-                .insert(infohash_bytes, info_dict)?;
+            transaction.open_table(TORRENTS)?.insert(infohash_bytes, record.as_slice())?;
+            transaction.open_table(INFO)?.insert(infohash_bytes, info_dict)?;
             Ok(())
         })?;
         if let Some(known) = self.url(url)? {
-            self.set_url(
-                url,
-                &UrlRecord {
-                    infohash: Some(infohash),
-                    ..known
-                },
-            )?;
+            self.set_url(url, &UrlRecord { infohash: Some(infohash), ..known })?;
         }
         Ok(())
     }
@@ -222,17 +202,11 @@ impl Catalog {
             let mut list = Vec::new();
             for entry in transaction.open_table(TORRENTS)?.iter()? {
                 let (infohash, value) = entry?;
-                list.push((
-                    InfoHash::from_bytes(*infohash.value()),
-                    value.value().to_vec(),
-                ));
+                list.push((InfoHash::from_bytes(*infohash.value()), value.value().to_vec()));
             }
             Ok(list)
         })?;
-        found
-            .into_iter()
-            .map(|(hash, bytes)| Ok((hash, self.parsed(&bytes)?)))
-            .collect()
+        found.into_iter().map(|(hash, bytes)| Ok((hash, self.parsed(&bytes)?))).collect()
     }
 
     /// The info dict of a torrent.
@@ -248,10 +222,7 @@ impl Catalog {
         self.read(|transaction| {
             let hash = infohash.as_bytes();
             let mut list = Vec::new();
-            for entry in transaction
-                .open_table(PIECES)?
-                .range((hash, 0)..=(hash, u64::MAX))?
-            {
+            for entry in transaction.open_table(PIECES)?.range((hash, 0)..=(hash, u64::MAX))? {
                 let (key, id) = entry?;
                 list.push((key.value().1, BlockId::from_bytes(*id.value())));
             }
@@ -287,26 +258,18 @@ impl Catalog {
     fn set_url(&self, url: &OffUrl, record: &UrlRecord) -> Result<(), CatalogError> {
         let (key, value) = (key(url), self.encoded(record)?);
         self.write("extend", |transaction| {
-            transaction
-                .open_table(URLS)?
-                .insert(key.as_str(), value.as_slice())?;
+            transaction.open_table(URLS)?.insert(key.as_str(), value.as_slice())?;
             Ok(())
         })
     }
 
     fn parsed<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, CatalogError> {
-        let failed = |source| CatalogError::Record {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| CatalogError::Record { path: self.path.clone(), source };
         serde_json::from_slice(bytes).map_err(failed)
     }
 
     fn encoded(&self, record: &impl Serialize) -> Result<Vec<u8>, CatalogError> {
-        let failed = |source| CatalogError::Record {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| CatalogError::Record { path: self.path.clone(), source };
         serde_json::to_vec(record).map_err(failed)
     }
 
@@ -347,13 +310,7 @@ fn key(url: &OffUrl) -> String {
 fn owners_file(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 #[cfg(test)]
@@ -381,18 +338,13 @@ mod tests {
         hinted.hints.infohash = Some(infohash);
         catalog.add(&hinted, Origin::Put).unwrap();
         catalog.add(&url(b"b"), Origin::Got).unwrap();
-        catalog
-            .publish(&url(b"a"), infohash, b"d1:xe", &["http://t/".into()])
-            .unwrap();
+        catalog.publish(&url(b"a"), infohash, b"d1:xe", &["http://t/".into()]).unwrap();
         catalog.add(&url(b"a"), Origin::Got).unwrap();
         drop(catalog);
         let catalog = Catalog::open(&path).unwrap();
         assert_eq!(catalog.urls().unwrap().len(), 2);
         let record = catalog.url(&url(b"a")).unwrap().unwrap();
-        assert_eq!(
-            (record.origin, record.infohash),
-            (Origin::Put, Some(infohash))
-        );
+        assert_eq!((record.origin, record.infohash), (Origin::Put, Some(infohash)));
         assert_eq!(catalog.torrents().unwrap()[0].1.url, url(b"a").to_string());
         assert_eq!(catalog.info_dict(infohash).unwrap().unwrap(), b"d1:xe");
         assert_eq!(catalog.url(&url(b"c")).unwrap(), None);

@@ -37,12 +37,7 @@ pub(super) struct Global {
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
     /// What to log to stderr, as in `offswarm=debug,librqbit=info`
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILTER",
-        default_value = "error,offswarm=warn"
-    )]
+    #[arg(long, global = true, value_name = "FILTER", default_value = "error,offswarm=warn")]
     pub(super) log: String,
 }
 
@@ -231,9 +226,7 @@ fn twin(arg: Arg) -> Arg {
     let name = format!("OFFSWARM_{}", flag.replace('-', "_").to_uppercase());
     let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
     let is_list = matches!(arg.get_action(), ArgAction::Append);
-    let arg = arg
-        .env(clap::builder::OsStr::from(name))
-        .hide_env_values(true);
+    let arg = arg.env(clap::builder::OsStr::from(name)).hide_env_values(true);
     match (is_switch, is_list) {
         (true, _) => arg.value_parser(FalseyValueParser::new()),
         (_, true) => arg.value_delimiter(','),
@@ -272,12 +265,7 @@ mod tests {
         for sub in command.get_subcommands() {
             for arg in sub.get_arguments().filter(|arg| arg.get_long().is_some()) {
                 if arg.get_long() != Some("help") {
-                    assert!(
-                        arg.get_env().is_some(),
-                        "{} {}",
-                        sub.get_name(),
-                        arg.get_id()
-                    );
+                    assert!(arg.get_env().is_some(), "{} {}", sub.get_name(), arg.get_id());
                 }
             }
         }

@@ -60,11 +60,7 @@ struct Attempt {
 
 impl CliError {
     pub(super) fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            exit,
-            error: error.into(),
-            hints: Vec::new(),
-        }
+        Self { exit, error: error.into(), hints: Vec::new() }
     }
 
     pub(super) fn failed(
@@ -79,10 +75,7 @@ impl CliError {
         attempt: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            exit: Exit::Usage,
-            ..Self::failed(attempt, source)
-        }
+        Self { exit: Exit::Usage, ..Self::failed(attempt, source) }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -127,10 +120,7 @@ impl From<PutError> for CliError {
         match &error {
             PutError::Store(store) => {
                 let (exit, hints) = (store_exit(store), full_disk_hint(store));
-                Self {
-                    hints,
-                    ..Self::new(exit, error)
-                }
+                Self { hints, ..Self::new(exit, error) }
             }
             PutError::TooFewRandomizers { .. } => {
                 Self::new(Exit::Failed, error).hint("use --randomizers mixed")
@@ -159,27 +149,14 @@ impl From<GetError> for CliError {
         match error {
             GetError::Read(error) => {
                 let Self { exit, error, hints } = error.into();
-                let attempt = Attempt {
-                    attempt: "cannot decode the stream".into(),
-                    source: error,
-                };
-                Self {
-                    exit,
-                    error: attempt.into(),
-                    hints,
-                }
+                let attempt = Attempt { attempt: "cannot decode the stream".into(), source: error };
+                Self { exit, error: attempt.into(), hints }
             }
             GetError::Swarm(error) => {
                 let Self { exit, error, hints } = error.into();
-                let attempt = Attempt {
-                    attempt: "cannot download the blocks".into(),
-                    source: error,
-                };
-                Self {
-                    exit,
-                    error: attempt.into(),
-                    hints,
-                }
+                let attempt =
+                    Attempt { attempt: "cannot download the blocks".into(), source: error };
+                Self { exit, error: attempt.into(), hints }
             }
             GetError::NotFound { .. } => Self::new(Exit::NotFound, error)
                 .hint("name a peer (--peer), a tracker (--tracker) or the torrent (--torrent)"),
@@ -197,14 +174,8 @@ impl From<PublishError> for CliError {
     fn from(error: PublishError) -> Self {
         let exit = match &error {
             PublishError::Incomplete { .. }
-            | PublishError::Read {
-                source: ReadError::Missing(_),
-                ..
-            } => Exit::NotFound,
-            PublishError::Read {
-                source: ReadError::Store(store),
-                ..
-            } => store_exit(store),
+            | PublishError::Read { source: ReadError::Missing(_), .. } => Exit::NotFound,
+            PublishError::Read { source: ReadError::Store(store), .. } => store_exit(store),
             PublishError::Read { .. } => Exit::Integrity,
             PublishError::Empty | PublishError::Metainfo(_) | PublishError::Catalog(_) => {
                 Exit::Failed
@@ -249,9 +220,5 @@ const fn store_exit(error: &StoreError) -> Exit {
 fn full_disk_hint(error: &StoreError) -> Vec<String> {
     let hint =
         "the disk is full; what was stored before is untouched. Free some space and try again";
-    if error.is_disk_full() {
-        vec![hint.into()]
-    } else {
-        Vec::new()
-    }
+    if error.is_disk_full() { vec![hint.into()] } else { Vec::new() }
 }

@@ -42,10 +42,7 @@ pub(super) async fn run(
     let mut total = Fetched::default();
     loop {
         let fetched = fetch(&client, &url, &ways, output, signals).await?;
-        total = Fetched {
-            received: total.received + fetched.received,
-            ..fetched
-        };
+        total = Fetched { received: total.received + fetched.received, ..fetched };
         let written = tokio::task::block_in_place(|| target.write(&client, &url, output));
         match written {
             Ok(path) => return shown(path.as_deref(), &url, total, output),
@@ -55,10 +52,7 @@ pub(super) async fn run(
             }
             Err(Written::Damaged) => {
                 tokio::task::block_in_place(|| client.find_damage(&url))?;
-                let ways = Ways {
-                    offline: true,
-                    ..ways
-                };
+                let ways = Ways { offline: true, ..ways };
                 return Err(fetch(&client, &url, &ways, output, signals)
                     .await
                     .err()
@@ -95,11 +89,7 @@ fn shown(
     fetched: Fetched,
     output: Output,
 ) -> Result<Exit, CliError> {
-    let Fetched {
-        local,
-        swarm,
-        received,
-    } = fetched;
+    let Fetched { local, swarm, received } = fetched;
     let shown = Shown {
         path,
         length: url.length(),
@@ -179,10 +169,7 @@ impl Target {
         let own = PathBuf::from(name::safe(url.name(), &url.file().to_string()));
         let (path, chosen) = match &args.output {
             Some(path) if path.as_os_str() == "-" => {
-                return Ok(Self {
-                    path: None,
-                    overwrite: true,
-                });
+                return Ok(Self { path: None, overwrite: true });
             }
             Some(path) if path.is_dir() => (path.join(own), false),
             Some(path) => (path.clone(), true),
@@ -190,15 +177,10 @@ impl Target {
         };
         let overwrite = chosen || args.force;
         if !overwrite && path.symlink_metadata().is_ok() {
-            return Err(
-                CliError::failed(format!("cannot write {}", path.display()), "it exists")
-                    .hint("name another file with --output, or overwrite it with --force"),
-            );
+            return Err(CliError::failed(format!("cannot write {}", path.display()), "it exists")
+                .hint("name another file with --output, or overwrite it with --force"));
         }
-        Ok(Self {
-            path: Some(path),
-            overwrite,
-        })
+        Ok(Self { path: Some(path), overwrite })
     }
 
     const fn is_stdout(&self) -> bool {
@@ -219,11 +201,7 @@ impl Target {
         let mut file = temporary(path).map_err(failed)?;
         decode(client, url, &mut io::BufWriter::new(&mut file), output)?;
         file.as_file().sync_all().map_err(failed)?;
-        let named = if self.overwrite {
-            file.persist(path)
-        } else {
-            file.persist_noclobber(path)
-        };
+        let named = if self.overwrite { file.persist(path) } else { file.persist_noclobber(path) };
         named.map_err(|error| failed(error.error))?;
         Ok(Some(path.clone()))
     }
@@ -231,9 +209,7 @@ impl Target {
 
 fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     tempfile::Builder::new()
         .prefix(".offswarm-")
         .suffix(".part")

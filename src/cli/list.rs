@@ -24,12 +24,7 @@ pub(super) fn ls(global: &Global, output: Output) -> Result<Exit, CliError> {
     let client = global.existing_client()?;
     for (text, record) in client.catalog().urls()? {
         let url = parse_url(&text)?;
-        let listed = Listed {
-            url: &text,
-            length: url.length(),
-            name: url.name(),
-            record: &record,
-        };
+        let listed = Listed { url: &text, length: url.length(), name: url.name(), record: &record };
         output.result(&text, &listed)?;
     }
     Ok(Exit::Done)
@@ -81,14 +76,7 @@ fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
         urls: client.catalog().urls()?.len(),
         torrents: client.catalog().torrents()?.len(),
     };
-    let StoreStat {
-        home,
-        blocks,
-        bytes,
-        damaged,
-        urls,
-        torrents,
-    } = &stat;
+    let StoreStat { home, blocks, bytes, damaged, urls, torrents } = &stat;
     let text = format!(
         "home      {home}\nblocks    {blocks}\nbytes     {bytes}\ndamaged   {damaged}\n\
          urls      {urls}\ntorrents  {torrents}"
@@ -114,9 +102,7 @@ fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliEr
         blocks_damaged: survey.damaged.len() as u64,
         fetched_per_byte: ratio(survey.blocks * url.block_size().len() as u64, url.length()),
         origin: record.as_ref().map(|record| record.origin),
-        infohash: record
-            .and_then(|record| record.infohash)
-            .map(|hash| hash.to_string()),
+        infohash: record.and_then(|record| record.infohash).map(|hash| hash.to_string()),
     };
     let about = if survey.complete { "" } else { "at most " };
     let text = format!(
@@ -134,17 +120,10 @@ fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliEr
         stat.infohash.as_deref().unwrap_or("not published"),
     );
     output.result(&text, &stat)?;
-    Ok(if survey.is_whole() {
-        Exit::Done
-    } else {
-        Exit::Partial
-    })
+    Ok(if survey.is_whole() { Exit::Done } else { Exit::Partial })
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a ratio for people, two digits of it"
-)]
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people, two digits of it")]
 fn ratio(of: u64, to: u64) -> f64 {
     if to == 0 { 0.0 } else { of as f64 / to as f64 }
 }

@@ -17,13 +17,8 @@ pub(super) fn man(output: Output) -> Result<Exit, CliError> {
     let mut command = args::command();
     command.build();
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone())
-        .render(&mut page)
-        .map_err(failed)?;
-    for sub in command
-        .get_subcommands()
-        .filter(|sub| sub.get_name() != "help")
-    {
+    clap_mangen::Man::new(command.clone()).render(&mut page).map_err(failed)?;
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let man = clap_mangen::Man::new(sub.clone());
         page.extend(format!(".SH \"COMMAND {}\"\n", sub.get_name().to_uppercase()).as_bytes());
         man.render_description_section(&mut page).map_err(failed)?;

@@ -30,24 +30,15 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are data and go to stdout, usage errors to stderr.
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage.into()
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
     output::log_to_stderr(&cli.global.log);
     let output = Output::new(cli.global.json, cli.global.quiet);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return output
-                .fail(&CliError::failed("cannot start the runtime", error))
-                .into();
+            return output.fail(&CliError::failed("cannot start the runtime", error)).into();
         }
     };
     let exit = match runtime.block_on(run(cli, output)) {

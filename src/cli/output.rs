@@ -39,10 +39,7 @@ impl Output {
     }
 
     /// Bytes as they are. A reader that has gone away wants no more, which is fine.
-    #[expect(
-        clippy::unused_self,
-        reason = "whoever prints has been handed the output"
-    )]
+    #[expect(clippy::unused_self, reason = "whoever prints has been handed the output")]
     pub(super) fn data(self, bytes: &[u8]) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -148,9 +145,7 @@ impl Drop for Progress {
 /// Logs to stderr what `filter` lets through.
 pub(super) fn log_to_stderr(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("error"));
-    let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_env_filter(filter);
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // A second logger can only be a second call, and then the first one stays.
     let _ = log.with_ansi(colours).try_init();

@@ -36,11 +36,7 @@ pub(super) async fn run(
         () = signals.stop().cancelled() => return Ok(Exit::Interrupted),
     };
     let url = put.url.to_string();
-    let shown = Shown {
-        url: url.clone(),
-        length: put.url.length(),
-        new_blocks: put.new_blocks,
-    };
+    let shown = Shown { url: url.clone(), length: put.url.length(), new_blocks: put.new_blocks };
     output.result(&url, &shown)?;
     Ok(Exit::Done)
 }
@@ -65,12 +61,8 @@ impl Source {
             (Box::new(file), length)
         };
         let name = how.name.clone().unwrap_or_else(|| file_name(path));
-        let guessed = || {
-            mime_guess::from_path(&name)
-                .first_or_octet_stream()
-                .essence_str()
-                .to_owned()
-        };
+        let guessed =
+            || mime_guess::from_path(&name).first_or_octet_stream().essence_str().to_owned();
         let options = PutOptions {
             content_type: how.content_type.clone().unwrap_or_else(guessed),
             name: name.clone(),
@@ -78,12 +70,7 @@ impl Source {
             sealed: !how.plain,
             randomizers: how.randomizers.into(),
         };
-        Ok(Self {
-            stream,
-            length,
-            label,
-            options,
-        })
+        Ok(Self { stream, length, label, options })
     }
 
     /// Puts it, with a progress bar.
@@ -95,11 +82,7 @@ impl Source {
         put.map_err(|error| {
             let CliError { exit, error, hints } = error.into();
             let attempt = CliError::failed(format!("cannot put {}", self.label), error);
-            CliError {
-                exit,
-                hints,
-                ..attempt
-            }
+            CliError { exit, hints, ..attempt }
         })
     }
 }

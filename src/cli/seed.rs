@@ -74,23 +74,12 @@ pub(super) async fn seed(
     output: Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let urls = args
-        .urls
-        .iter()
-        .map(|url| parse_url(url))
-        .collect::<Result<Vec<_>, _>>()?;
+    let urls = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
     let client = global.existing_client()?;
-    let urls = if urls.is_empty() {
-        published_urls(&client)?
-    } else {
-        urls
-    };
+    let urls = if urls.is_empty() { published_urls(&client)? } else { urls };
     if urls.is_empty() {
-        return Err(CliError::new(
-            Exit::NotFound,
-            "nothing was published or downloaded here yet",
-        )
-        .hint("name the OFF URL to seed, or use share"));
+        return Err(CliError::new(Exit::NotFound, "nothing was published or downloaded here yet")
+            .hint("name the OFF URL to seed, or use share"));
     }
     let swarms = start(&client, &args.swarm).await?;
     let mut seeding = Vec::new();
@@ -110,11 +99,7 @@ pub(super) async fn seed(
         return Ok(exit);
     }
     run_until_stopped(swarms, seeding, output, signals).await;
-    Ok(if hurt.is_some() {
-        Exit::Partial
-    } else {
-        signals.end()
-    })
+    Ok(if hurt.is_some() { Exit::Partial } else { signals.end() })
 }
 
 async fn seed_one(
@@ -160,17 +145,10 @@ async fn start_seeding(
     args: &SwarmArgs,
 ) -> Result<Swarm, CliError> {
     let Published { metainfo, order } = published;
-    swarms
-        .seed(metainfo, order, args.peer.clone())
-        .await
-        .map_err(|error| {
-            let CliError { exit, error, hints } = error.into();
-            CliError {
-                exit,
-                hints,
-                ..CliError::failed(format!("{} is hurt", url.canonical()), error)
-            }
-        })
+    swarms.seed(metainfo, order, args.peer.clone()).await.map_err(|error| {
+        let CliError { exit, error, hints } = error.into();
+        CliError { exit, hints, ..CliError::failed(format!("{} is hurt", url.canonical()), error) }
+    })
 }
 
 /// Prints the OFF URL and the magnet link, with everything that helps to find the blocks.
@@ -197,10 +175,7 @@ fn show(
     };
     output.result(&format!("{url}\n{magnet}"), &shown)?;
     let blocks = shown.blocks;
-    output.remark(&format!(
-        "seeding {blocks} blocks on {}; stop with Ctrl-C",
-        swarms.listen()
-    ));
+    output.remark(&format!("seeding {blocks} blocks on {}; stop with Ctrl-C", swarms.listen()));
     Ok(())
 }
 
@@ -219,15 +194,15 @@ async fn run_until_stopped(swarms: Swarms, seeding: Vec<Swarm>, output: Output, 
             }
         }
     }
-    swarms.stop().await;
+    for swarm in seeding {
+        swarms.leave(swarm).await;
+    }
+    swarms.stop();
 }
 
 fn published_urls(client: &Client) -> Result<Vec<OffUrl>, CliError> {
     let torrents = client.catalog().torrents()?;
-    torrents
-        .iter()
-        .map(|(_, record)| parse_url(&record.url))
-        .collect()
+    torrents.iter().map(|(_, record)| parse_url(&record.url)).collect()
 }
 
 fn known_trackers(client: &Client, url: &OffUrl) -> Result<Vec<String>, CliError> {

@@ -21,10 +21,7 @@ impl Signals {
         let failed = |error| CliError::failed("cannot watch for signals", error);
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let signals = Self {
-            stop: CancellationToken::new(),
-            terminated: Arc::default(),
-        };
+        let signals = Self { stop: CancellationToken::new(), terminated: Arc::default() };
         let watched = signals.clone();
         tokio::spawn(async move {
             loop {
@@ -49,10 +46,6 @@ impl Signals {
 
     /// How a task that runs until it is told to stop ends: being terminated is its proper end.
     pub(super) fn end(&self) -> Exit {
-        if self.terminated.load(Ordering::Acquire) {
-            Exit::Done
-        } else {
-            Exit::Interrupted
-        }
+        if self.terminated.load(Ordering::Acquire) { Exit::Done } else { Exit::Interrupted }
     }
 }

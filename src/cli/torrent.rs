@@ -60,11 +60,7 @@ fn of_url(global: &Global, text: &str) -> Result<Metainfo, CliError> {
 }
 
 fn show(metainfo: &Metainfo, output: Output) -> Result<Exit, CliError> {
-    let Metainfo {
-        info,
-        trackers,
-        web_seeds,
-    } = metainfo;
+    let Metainfo { info, trackers, web_seeds } = metainfo;
     let blocks = info.blocks();
     let shown = Shown {
         infohash: info.infohash.to_string(),
@@ -90,16 +86,8 @@ fn show(metainfo: &Metainfo, output: Output) -> Result<Exit, CliError> {
         let listed = shown.files.iter().take(LISTED);
         lines.extend(listed.map(|(path, length)| format!("  {length:>14}  {}", excerpt(path))));
     }
-    lines.extend(
-        trackers
-            .iter()
-            .map(|tracker| format!("tracker       {}", excerpt(tracker))),
-    );
-    lines.extend(
-        web_seeds
-            .iter()
-            .map(|seed| format!("web seed      {}", excerpt(seed))),
-    );
+    lines.extend(trackers.iter().map(|tracker| format!("tracker       {}", excerpt(tracker))));
+    lines.extend(web_seeds.iter().map(|seed| format!("web seed      {}", excerpt(seed))));
     lines.push(match &blocks {
         Ok(blocks) => format!("carries       {blocks} OFF blocks"),
         Err(why) => format!("carries       no OFF blocks: {}", why.0),

@@ -57,19 +57,11 @@ pub struct Waiting {
 
 impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            missing,
-            blocks,
-            swarm,
-        } = self;
+        let Self { missing, blocks, swarm } = self;
         write!(f, "waiting for {missing} of {blocks} blocks; ")?;
         match swarm.blocks {
             0 => write!(f, "looking for a peer that knows the torrent"),
-            _ => write!(
-                f,
-                "swarm: {} of {} peers connected",
-                swarm.peers, swarm.known_peers
-            ),
+            _ => write!(f, "swarm: {} of {} peers connected", swarm.peers, swarm.known_peers),
         }
     }
 }
@@ -106,44 +98,24 @@ impl Client {
         let local = survey.blocks - survey.lacking();
         if survey.is_whole() {
             self.catalog.add(url, Origin::Got)?;
-            return Ok(Fetched {
-                local,
-                ..Fetched::default()
-            });
+            return Ok(Fetched { local, ..Fetched::default() });
         }
         if ways.offline {
-            return Err(not_found(
-                url,
-                &survey,
-                vec!["the store only (offline)".into()],
-            ));
+            return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
         }
         let Some(wanted) = self.wanted(url, ways, &survey)? else {
             let why = "no swarm (the URL does not name one)";
-            return Err(not_found(
-                url,
-                &survey,
-                vec!["the store".into(), why.into()],
-            ));
+            return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         };
         let swarms = Swarms::start(self.store.clone(), self.catalog.clone(), ways.listen).await?;
-        let task = Task {
-            ways,
-            stop,
-            survey: &survey,
-            started: Instant::now(),
-        };
+        let task = Task { ways, stop, survey: &survey, started: Instant::now() };
         let outcome = self.download(url, &swarms, &wanted, &task, watch).await;
-        swarms.stop().await;
+        swarms.stop();
         let received = outcome?;
         // Only now is the descriptor here, and with it the true number of blocks.
         let now = self.survey(url)?;
         let local = local.min(now.blocks);
-        Ok(Fetched {
-            local,
-            swarm: now.blocks - local,
-            received,
-        })
+        Ok(Fetched { local, swarm: now.blocks - local, received })
     }
 
     async fn download(
@@ -174,8 +146,7 @@ impl Client {
         self.catalog.end_download(wanted.infohash)?;
         self.catalog.add(url, Origin::Got)?;
         if let Some(info) = info {
-            self.catalog
-                .publish(url, info.infohash, &info.raw, &wanted.trackers)?;
+            self.catalog.publish(url, info.infohash, &info.raw, &wanted.trackers)?;
         }
         Ok(status.received)
     }
@@ -191,11 +162,7 @@ impl Client {
         if let (Some(info), Some(descriptor)) = (&info, url.descriptor()) {
             check_torrent(&info.name, &content_name(descriptor))?;
         }
-        let infohash = match info
-            .as_ref()
-            .map(|info| info.infohash)
-            .or(url.hints.infohash)
-        {
+        let infohash = match info.as_ref().map(|info| info.infohash).or(url.hints.infohash) {
             Some(infohash) => Some(infohash),
             None => self.catalog.url(url)?.and_then(|record| record.infohash),
         };
@@ -210,15 +177,10 @@ impl Client {
         Ok(Some(Wanted {
             infohash,
             info,
-            peers: joined(
-                &ways.peers,
-                url.hints.peers.iter().filter(|peer| may_dial(**peer)),
-            ),
+            peers: joined(&ways.peers, url.hints.peers.iter().filter(|peer| may_dial(**peer))),
             trackers: joined(
                 &ways.trackers,
-                named
-                    .chain(&url.hints.trackers)
-                    .filter(|tracker| may_ask(tracker)),
+                named.chain(&url.hints.trackers).filter(|tracker| may_ask(tracker)),
             ),
             max_blocks: url.max_blocks(),
             first: url.descriptor(),
@@ -308,16 +270,8 @@ impl Task<'_> {
 
     fn waiting(&self, swarm: SwarmStatus) -> Waiting {
         match swarm.blocks {
-            0 => Waiting {
-                missing: self.survey.lacking(),
-                blocks: self.survey.blocks,
-                swarm,
-            },
-            blocks => Waiting {
-                missing: blocks - swarm.have,
-                blocks,
-                swarm,
-            },
+            0 => Waiting { missing: self.survey.lacking(), blocks: self.survey.blocks, swarm },
+            blocks => Waiting { missing: blocks - swarm.have, blocks, swarm },
         }
     }
 
@@ -348,19 +302,11 @@ fn check_torrent(found: &str, expected: &str) -> Result<(), GetError> {
         return Ok(());
     }
     let found = crate::id::excerpt(found);
-    Err(GetError::WrongTorrent {
-        found,
-        expected: expected.to_owned(),
-    })
+    Err(GetError::WrongTorrent { found, expected: expected.to_owned() })
 }
 
 fn not_found(url: &OffUrl, survey: &Survey, asked: Vec<String>) -> GetError {
-    let Survey {
-        blocks,
-        damaged,
-        complete,
-        ..
-    } = survey;
+    let Survey { blocks, damaged, complete, .. } = survey;
     match damaged.first() {
         Some(first) => GetError::Damaged {
             url: url.canonical().to_string(),
@@ -379,12 +325,7 @@ fn not_found(url: &OffUrl, survey: &Survey, asked: Vec<String>) -> GetError {
 }
 
 fn asked(wanted: &Wanted, status: SwarmStatus) -> Vec<String> {
-    let Wanted {
-        infohash,
-        peers,
-        trackers,
-        ..
-    } = wanted;
+    let Wanted { infohash, peers, trackers, .. } = wanted;
     let counted =
         |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let swarm = format!(

@@ -73,11 +73,7 @@ impl Iterator for Decoder<'_> {
             return None;
         }
         let part = self.part();
-        self.done = if part.is_ok() {
-            self.done + 1
-        } else {
-            u64::MAX
-        };
+        self.done = if part.is_ok() { self.done + 1 } else { u64::MAX };
         Some(part)
     }
 }
@@ -85,15 +81,8 @@ impl Iterator for Decoder<'_> {
 impl Decoder<'_> {
     fn part(&mut self) -> Result<Vec<u8>, ReadError> {
         let tuple = self.tuple()?;
-        let blocks = tuple
-            .ids()
-            .iter()
-            .map(|id| self.block(id))
-            .collect::<Result<Vec<_>, _>>()?;
-        let broken = |source| ReadError::Tuple {
-            index: self.done,
-            source,
-        };
+        let blocks = tuple.ids().iter().map(|id| self.block(id)).collect::<Result<Vec<_>, _>>()?;
+        let broken = |source| ReadError::Tuple { index: self.done, source };
         let mut bytes = tuple::decode(&blocks).map_err(broken)?.into_contents();
         let offset = self.done * self.url.block_size().len() as u64;
         let rest = usize::try_from(self.url.length() - offset).unwrap_or(usize::MAX);
@@ -107,18 +96,10 @@ impl Decoder<'_> {
         while self.ids.len() < size {
             let Some(id) = self.walk.wants() else { break };
             let more = self.walk.supply(&self.block(&id)?)?;
-            self.ids = self
-                .ids
-                .by_ref()
-                .chain(more)
-                .collect::<Vec<_>>()
-                .into_iter();
+            self.ids = self.ids.by_ref().chain(more).collect::<Vec<_>>().into_iter();
         }
         let ids = self.ids.by_ref().take(size).collect();
-        Tuple::new(ids).map_err(|source| ReadError::Tuple {
-            index: self.done,
-            source,
-        })
+        Tuple::new(ids).map_err(|source| ReadError::Tuple { index: self.done, source })
     }
 
     fn block(&self, id: &BlockId) -> Result<Block, ReadError> {

@@ -26,45 +26,28 @@ pub struct Home {
 impl Home {
     /// Locks a home, and creates it if there is none.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Folder {
-            path: path.to_owned(),
-            source,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        let failed = |source| OpenError::Folder { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         Self::locked(path)
     }
 
     /// Locks a home that is there already.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
         if !path.join("catalog.redb").exists() {
-            return Err(OpenError::NoStore {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::NoStore { path: path.to_owned() });
         }
         Self::locked(path)
     }
 
     fn locked(path: &Path) -> Result<Self, OpenError> {
         let name = path.join("lock");
-        let failed = |source: io::Error| OpenError::Folder {
-            path: name.clone(),
-            source,
-        };
+        let failed = |source: io::Error| OpenError::Folder { path: name.clone(), source };
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let lock = options.open(&name).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
-                path: path.to_owned(),
-            }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }

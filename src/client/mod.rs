@@ -39,9 +39,7 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("home", &self.home.path())
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("home", &self.home.path()).finish_non_exhaustive()
     }
 }
 
@@ -53,10 +51,7 @@ impl Client {
 
     /// Opens a home that is there already.
     pub fn open_existing(folder: &Path) -> Result<Self, OpenError> {
-        Self::with(
-            Home::open_existing(folder)?,
-            StdRng::from_rng(&mut rand::rng()),
-        )
+        Self::with(Home::open_existing(folder)?, StdRng::from_rng(&mut rand::rng()))
     }
 
     /// Opens a home whose puts are the same on every run. For tests and examples only: whoever
@@ -72,12 +67,7 @@ impl Client {
         let slabs = SlabStore::open(Arc::new(disk))?;
         let store = Arc::new(CachedStore::new(slabs, CACHED_BLOCKS));
         let catalog = Arc::new(Catalog::open(&home.catalog())?);
-        Ok(Self {
-            store,
-            catalog,
-            entropy: Mutex::new(entropy),
-            home,
-        })
+        Ok(Self { store, catalog, entropy: Mutex::new(entropy), home })
     }
 
     /// Its blocks.

@@ -25,25 +25,17 @@ impl Client {
     pub fn publish(&self, url: &OffUrl, trackers: &[String]) -> Result<Published, PublishError> {
         let published = self.torrent_of(url, trackers)?;
         let info = &published.metainfo.info;
-        self.catalog
-            .publish(url, info.infohash, &info.raw, trackers)?;
+        self.catalog.publish(url, info.infohash, &info.raw, trackers)?;
         Ok(published)
     }
 
     /// Makes the torrent of a URL whose blocks are all here.
     pub fn torrent_of(&self, url: &OffUrl, trackers: &[String]) -> Result<Published, PublishError> {
-        let hurt = |source| PublishError::Read {
-            url: url.to_string(),
-            source,
-        };
+        let hurt = |source| PublishError::Read { url: url.to_string(), source };
         let survey = self.survey(url).map_err(hurt)?;
         if !survey.is_whole() {
             let (missing, blocks) = (survey.lacking(), survey.blocks);
-            return Err(PublishError::Incomplete {
-                url: url.to_string(),
-                missing,
-                blocks,
-            });
+            return Err(PublishError::Incomplete { url: url.to_string(), missing, blocks });
         }
         let order = survey.order;
         let first = *order.first().ok_or(PublishError::Empty)?;
@@ -53,11 +45,7 @@ impl Client {
             let pieces = self.piece_hashes(&order).map_err(hurt)?;
             Info::of_blocks(first, order.len() as u64, &pieces)?
         };
-        let metainfo = Metainfo {
-            info,
-            trackers: trackers.to_vec(),
-            web_seeds: Vec::new(),
-        };
+        let metainfo = Metainfo { info, trackers: trackers.to_vec(), web_seeds: Vec::new() };
         Ok(Published { metainfo, order })
     }
 

@@ -68,11 +68,7 @@ impl Client {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Put, PutError> {
         let mut rng = self.rng();
-        let seal = if options.sealed {
-            Seal::Key(SealKey::random(&mut rng))
-        } else {
-            Seal::Plain
-        };
+        let seal = if options.sealed { Seal::Key(SealKey::random(&mut rng)) } else { Seal::Plain };
         let before = self.store.census()?.blocks;
         let mut splitter = Splitter::new(stream, seal, StdRng::from_rng(&mut rng));
         let ids = std::thread::scope(|scope| {
@@ -84,19 +80,10 @@ impl Client {
         let (length, file) = splitter.finish();
         let descriptor = self.store_chain(&ids, &seal, &mut rng)?;
         self.store.commit()?;
-        let named = Named {
-            length,
-            file,
-            descriptor,
-            tuple: options.tuple,
-            seal,
-        };
+        let named = Named { length, file, descriptor, tuple: options.tuple, seal };
         let url = OffUrl::new(named, &options.content_type, &options.name)?;
         self.catalog.add(&url, Origin::Put)?;
-        Ok(Put {
-            url,
-            new_blocks: self.store.census()?.blocks.saturating_sub(before),
-        })
+        Ok(Put { url, new_blocks: self.store.census()?.blocks.saturating_sub(before) })
     }
 
     /// Hides source blocks until the stream ends: the ids of all tuples.
@@ -156,13 +143,7 @@ struct Splitter<'a> {
 
 impl<'a> Splitter<'a> {
     fn new(stream: &'a mut (dyn Read + Send), seal: Seal, rng: StdRng) -> Self {
-        Self {
-            stream,
-            seal,
-            rng,
-            hasher: FileHasher::default(),
-            read: 0,
-        }
+        Self { stream, seal, rng, hasher: FileHasher::default(), read: 0 }
     }
 
     /// Sends every source block with the bytes read up to its end, or the error that ended it.
@@ -182,10 +163,7 @@ impl<'a> Splitter<'a> {
         let mut limited = (&mut *self.stream).take(size.len() as u64);
         limited
             .read_to_end(&mut contents)
-            .map_err(|source| PutError::Read {
-                read: self.read,
-                source,
-            })?;
+            .map_err(|source| PutError::Read { read: self.read, source })?;
         if contents.is_empty() {
             return Ok(None);
         }
@@ -193,14 +171,9 @@ impl<'a> Splitter<'a> {
         self.seal.apply_to_stream(self.read, &mut contents);
         self.read += contents.len() as u64;
         if self.read > MAX_STREAM_LEN {
-            return Err(PutError::TooLong {
-                limit: MAX_STREAM_LEN,
-            });
+            return Err(PutError::TooLong { limit: MAX_STREAM_LEN });
         }
-        Ok(Some((
-            SourceBlock::padded(contents, size, &mut self.rng),
-            self.read,
-        )))
+        Ok(Some((SourceBlock::padded(contents, size, &mut self.rng), self.read)))
     }
 
     fn finish(self) -> (u64, FileId) {

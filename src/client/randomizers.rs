@@ -55,15 +55,7 @@ impl<'a> Randomizers<'a> {
             Policy::Mixed | Policy::Store => store.draws(rng.random())?,
         };
         let (size, count) = (BlockSize::Native, tuple.randomizers());
-        Ok(Self {
-            store,
-            draws,
-            policy,
-            size,
-            count,
-            earlier: VecDeque::new(),
-            tuples: 0,
-        })
+        Ok(Self { store, draws, policy, size, count, earlier: VecDeque::new(), tuples: 0 })
     }
 
     /// The randomizers of the next tuple, all of them in the store.

@@ -60,11 +60,7 @@ impl Client {
             mapping.extend(tuple_ids);
         }
         survey.order = mapping.into_order();
-        survey.blocks = if survey.complete {
-            survey.order.len() as u64
-        } else {
-            url.max_blocks()
-        };
+        survey.blocks = if survey.complete { survey.order.len() as u64 } else { url.max_blocks() };
         for id in &survey.order {
             match self.store.presence(id)? {
                 Presence::Held => continue,

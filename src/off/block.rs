@@ -34,12 +34,8 @@ pub enum BlockSize {
 
 impl BlockSize {
     /// All sizes, the native one first.
-    pub const ALL: [Self; 4] = [
-        Self::Native,
-        Self::LegacyBlock,
-        Self::LegacyMini,
-        Self::LegacyNano,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Native, Self::LegacyBlock, Self::LegacyMini, Self::LegacyNano];
 
     /// Bytes of a block.
     #[expect(clippy::len_without_is_empty, reason = "no block is empty")]
@@ -104,17 +100,13 @@ impl Block {
     ///
     /// The bytes must be as many as a block of some size has and hash to `id`.
     pub fn check(id: BlockId, contents: Bytes) -> Result<Self, WrongBlock> {
-        let size = BlockSize::from_len(contents.len()).ok_or(WrongBlock::Length {
-            len: contents.len(),
-        })?;
+        let size = BlockSize::from_len(contents.len())
+            .ok_or(WrongBlock::Length { len: contents.len() })?;
         let block = Self::noise(contents, size);
         if block.id == id {
             Ok(block)
         } else {
-            Err(WrongBlock::Contents {
-                expected: id,
-                found: block.id,
-            })
+            Err(WrongBlock::Contents { expected: id, found: block.id })
         }
     }
 
@@ -123,9 +115,7 @@ impl Block {
     /// is what the torrent's maker published, and it is found again only by who asks for that id.
     pub fn from_piece(contents: Bytes) -> Result<Self, WrongBlock> {
         if contents.len() != BLOCK_LEN {
-            return Err(WrongBlock::Length {
-                len: contents.len(),
-            });
+            return Err(WrongBlock::Length { len: contents.len() });
         }
         Ok(Self::noise(contents, BlockSize::Native))
     }
@@ -140,11 +130,7 @@ impl Block {
     /// Bytes that this crate has made noise of: an encoded source block, a chain block.
     pub(super) fn noise(contents: Bytes, size: BlockSize) -> Self {
         debug_assert_eq!(contents.len(), size.len());
-        Self {
-            id: BlockId::of(&contents),
-            size,
-            contents,
-        }
+        Self { id: BlockId::of(&contents), size, contents }
     }
 
     /// SHA-256 of the contents.

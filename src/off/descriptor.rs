@@ -51,11 +51,7 @@ impl Layout {
     #[must_use]
     pub fn ids_of(&self, index: u64) -> Range<u64> {
         let start = index * (self.size.slots() - 1);
-        let end = if index + 1 < self.blocks() {
-            start + self.size.slots() - 1
-        } else {
-            self.ids
-        };
+        let end = if index + 1 < self.blocks() { start + self.size.slots() - 1 } else { self.ids };
         start.min(self.ids)..end
     }
 
@@ -99,24 +95,15 @@ impl Layout {
         seal: &Seal,
     ) -> Result<(Vec<BlockId>, Option<BlockId>), ChainError> {
         if block.size() != self.size {
-            return Err(ChainError::BlockSize {
-                id: block.id(),
-                found: block.size().len(),
-            });
+            return Err(ChainError::BlockSize { id: block.id(), found: block.size().len() });
         }
         let mut contents = block.contents().to_vec();
         seal.apply_to_chain(index, &mut contents);
-        let mut places = contents
-            .chunks_exact(ID_LEN)
-            .filter_map(BlockId::from_slice);
+        let mut places = contents.chunks_exact(ID_LEN).filter_map(BlockId::from_slice);
         let range = self.ids_of(index);
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let ids = places.by_ref().take(count).collect();
-        let next = if index + 1 < self.blocks() {
-            places.next()
-        } else {
-            None
-        };
+        let next = if index + 1 < self.blocks() { places.next() } else { None };
         Ok((ids, next))
     }
 }
@@ -151,13 +138,7 @@ impl Walk {
     /// Starts at the block the OFF URL names; `None` is the empty stream.
     #[must_use]
     pub fn new(first: Option<BlockId>, layout: Layout, seal: Seal) -> Self {
-        Self {
-            layout,
-            seal,
-            index: 0,
-            next: first,
-            seen: HashSet::new(),
-        }
+        Self { layout, seal, index: 0, next: first, seen: HashSet::new() }
     }
 
     /// The chain block needed now, `None` at the end.
@@ -252,9 +233,6 @@ mod tests {
         walk.supply(&block).unwrap();
         assert_eq!(walk.supply(&block), Err(ChainError::Cyclic(block.id())));
         let mini = Block::random(BlockSize::LegacyMini, rng);
-        assert!(matches!(
-            walk.supply(&mini),
-            Err(ChainError::BlockSize { found: 1_000, .. })
-        ));
+        assert!(matches!(walk.supply(&mini), Err(ChainError::BlockSize { found: 1_000, .. })));
     }
 }

@@ -22,27 +22,13 @@ const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 /// its extension.
 #[must_use]
 pub fn safe(name: &str, fallback: &str) -> String {
-    let clean: String = name
-        .chars()
-        .map(|c| if is_unsafe(c) { '_' } else { c })
-        .collect();
-    let clean = clean
-        .trim_start()
-        .trim_end_matches(|c: char| c == '.' || c.is_whitespace());
+    let clean: String = name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
+    let clean = clean.trim_start().trim_end_matches(|c: char| c == '.' || c.is_whitespace());
     if clean.is_empty() {
         return fallback.to_owned();
     }
-    let stem = clean
-        .split('.')
-        .next()
-        .unwrap_or(clean)
-        .trim_end()
-        .to_ascii_lowercase();
-    let clean = if is_device(&stem) {
-        format!("_{clean}")
-    } else {
-        clean.to_owned()
-    };
+    let stem = clean.split('.').next().unwrap_or(clean).trim_end().to_ascii_lowercase();
+    let clean = if is_device(&stem) { format!("_{clean}") } else { clean.to_owned() };
     shortened(&clean)
 }
 
@@ -108,10 +94,7 @@ mod tests {
     #[test]
     fn shortens_long_names_and_keeps_the_extension() {
         let name = safe(&format!("{}.tar", "ü".repeat(300)), "f");
-        assert!(
-            name.len() <= MAX_NAME_LEN && name.ends_with("ü.tar"),
-            "{name}"
-        );
+        assert!(name.len() <= MAX_NAME_LEN && name.ends_with("ü.tar"), "{name}");
     }
 
     proptest! {

@@ -43,9 +43,7 @@ impl SealKey {
             encoding: "base58 of 32 bytes",
             text: excerpt("…"),
         };
-        crate::id::BlockId::parse(text)
-            .map(|id| Self(*id.as_bytes()))
-            .map_err(hide)
+        crate::id::BlockId::parse(text).map(|id| Self(*id.as_bytes())).map_err(hide)
     }
 
     /// The text form that an OFF URL carries. There is no `Display`, so that no key is printed by
@@ -120,12 +118,7 @@ mod tests {
         let key = SealKey::random(&mut rand::rng());
         assert!(!format!("{key:?}").contains(&key.reveal()));
         let almost = &key.reveal()[1..];
-        assert!(
-            !SealKey::parse(&format!("{almost}0"))
-                .unwrap_err()
-                .to_string()
-                .contains(almost)
-        );
+        assert!(!SealKey::parse(&format!("{almost}0")).unwrap_err().to_string().contains(almost));
         assert_eq!(SealKey::parse(&key.reveal()), Ok(key));
     }
 }

@@ -61,9 +61,7 @@ impl std::str::FromStr for TupleSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let blocks: u64 = text
-            .parse()
-            .map_err(|error| format!("not a number: {error}"))?;
+        let blocks: u64 = text.parse().map_err(|error| format!("not a number: {error}"))?;
         Self::new(blocks).map_err(|error| error.to_string())
     }
 }
@@ -128,9 +126,7 @@ pub fn encode(source: SourceBlock, randomizers: &[Block]) -> Result<(Block, Tupl
     let mut contents = source.into_contents();
     xor_into(&mut contents, &mask);
     let off = Block::noise(contents.into(), size);
-    let ids = std::iter::once(off.id())
-        .chain(randomizers.iter().map(Block::id))
-        .collect();
+    let ids = std::iter::once(off.id()).chain(randomizers.iter().map(Block::id)).collect();
     Ok((off, Tuple::new(ids)?))
 }
 
@@ -142,10 +138,7 @@ pub fn decode(blocks: &[Block]) -> Result<SourceBlock, TupleError> {
 }
 
 fn repeated(ids: &(impl Iterator<Item = BlockId> + Clone)) -> Option<BlockId> {
-    ids.clone()
-        .enumerate()
-        .find(|(at, id)| ids.clone().take(*at).any(|x| x == *id))
-        .map(|x| x.1)
+    ids.clone().enumerate().find(|(at, id)| ids.clone().take(*at).any(|x| x == *id)).map(|x| x.1)
 }
 
 fn xor_of(blocks: &[Block], size: BlockSize) -> Result<Vec<u8>, TupleError> {
@@ -229,23 +222,12 @@ mod tests {
     #[test]
     fn refuses_mixed_sizes_and_bad_counts() {
         let rng = &mut StdRng::seed_from_u64(3);
-        let odd = [
-            Block::random(BlockSize::LegacyNano, rng),
-            Block::random(BlockSize::LegacyMini, rng),
-        ];
-        assert!(matches!(
-            decode(&odd),
-            Err(TupleError::BlockSize { found: 1_000, .. })
-        ));
-        assert!(matches!(
-            decode(&odd[..1]),
-            Err(TupleError::Size(WrongTupleSize(1)))
-        ));
+        let odd =
+            [Block::random(BlockSize::LegacyNano, rng), Block::random(BlockSize::LegacyMini, rng)];
+        assert!(matches!(decode(&odd), Err(TupleError::BlockSize { found: 1_000, .. })));
+        assert!(matches!(decode(&odd[..1]), Err(TupleError::Size(WrongTupleSize(1)))));
         let many = randomizers(8, BlockSize::LegacyNano, rng);
         let source = SourceBlock::padded(vec![], BlockSize::LegacyNano, rng);
-        assert!(matches!(
-            encode(source, &many),
-            Err(TupleError::Size(WrongTupleSize(9)))
-        ));
+        assert!(matches!(encode(source, &many), Err(TupleError::Size(WrongTupleSize(9)))));
     }
 }

@@ -42,11 +42,7 @@ pub use parameters::Hints;
 pub const ORIGIN: &str = "http://localhost:23402";
 
 /// What stays bare in names and parameters. js-offs cuts names at `!*'()`, so those are escaped.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A parsed OFF URL. The length is 0 exactly if there is no descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,36 +129,17 @@ pub struct Named {
 impl OffUrl {
     /// Names a stream. `content_type` must be a type, `name` may be anything.
     pub fn new(named: Named, content_type: &str, name: &str) -> Result<Self, UrlError> {
-        let Named {
-            length,
-            file,
-            descriptor,
-            tuple,
-            seal,
-        } = named;
+        let Named { length, file, descriptor, tuple, seal } = named;
         let content_type = check_type(content_type)?;
         if length > MAX_STREAM_LEN {
             return Err(UrlError::Length(length.to_string()));
         }
         if (length == 0) != descriptor.is_none() {
-            let has = if descriptor.is_some() {
-                "has a"
-            } else {
-                "has no"
-            };
+            let has = if descriptor.is_some() { "has a" } else { "has no" };
             return Err(UrlError::Descriptor { length, has });
         }
         let (name, hints) = (name.to_owned(), Hints::default());
-        Ok(Self {
-            content_type,
-            length,
-            file,
-            descriptor,
-            name,
-            tuple,
-            seal,
-            hints,
-        })
+        Ok(Self { content_type, length, file, descriptor, name, tuple, seal, hints })
     }
 
     /// Reads an OFF URL with any origin or none.
@@ -174,12 +151,7 @@ impl OffUrl {
         let text = text.split_once('#').map_or(text, |(before, _)| before);
         let (path, query) = text.split_once('?').unwrap_or((text, ""));
         let mut parts = path_after_version(path)?.split('/');
-        let mut part = |what| {
-            parts
-                .next()
-                .filter(|p| !p.is_empty())
-                .ok_or(UrlError::Missing(what))
-        };
+        let mut part = |what| parts.next().filter(|p| !p.is_empty()).ok_or(UrlError::Missing(what));
         let content_type = format!("{}/{}", part("type")?, part("type")?);
         let length = parse_length(part("length")?)?;
         let id = |part, source| UrlError::Id { part, source };
@@ -193,17 +165,8 @@ impl OffUrl {
             return Err(UrlError::Surplus(excerpt(surplus)));
         }
         let Parameters { tuple, seal, hints } = Parameters::parse(query)?;
-        let named = Named {
-            length,
-            file,
-            descriptor,
-            tuple,
-            seal,
-        };
-        Ok(Self {
-            hints,
-            ..Self::new(named, &content_type, &name)?
-        })
+        let named = Named { length, file, descriptor, tuple, seal };
+        Ok(Self { hints, ..Self::new(named, &content_type, &name)? })
     }
 
     /// The content type, `major/minor`.
@@ -281,18 +244,13 @@ impl OffUrl {
     /// The URL without its hints: the text two people who hold the same stream agree on.
     #[must_use]
     pub fn canonical(&self) -> Self {
-        Self {
-            hints: Hints::default(),
-            ..self.clone()
-        }
+        Self { hints: Hints::default(), ..self.clone() }
     }
 
     /// Path and parameters without the origin, as a magnet link carries them.
     #[must_use]
     pub fn path(&self) -> String {
-        let descriptor = self
-            .descriptor
-            .map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let descriptor = self.descriptor.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let mut text = format!(
             "/offsystem/v4/{}/{}/{}/{descriptor}/{}",
             self.content_type,
@@ -316,12 +274,7 @@ impl OffUrl {
         if let Seal::Key(key) = &self.seal {
             list.push(("k", key.reveal()));
         }
-        let Hints {
-            infohash,
-            trackers,
-            web_seeds,
-            peers,
-        } = &self.hints;
+        let Hints { infohash, trackers, web_seeds, peers } = &self.hints;
         list.extend(infohash.map(|hash| ("btih", hash.to_string())));
         list.extend(trackers.iter().map(|tracker| ("tr", tracker.clone())));
         list.extend(web_seeds.iter().map(|seed| ("ws", seed.clone())));
@@ -354,9 +307,7 @@ fn path_after_version(path: &str) -> Result<&str, UrlError> {
 fn check_type(text: &str) -> Result<String, UrlError> {
     let half = |half: &str| {
         (1..=MAX_TYPE_LEN).contains(&half.len())
-            && half
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-+._".contains(&b))
+            && half.bytes().all(|b| b.is_ascii_alphanumeric() || b"-+._".contains(&b))
     };
     match text.split_once('/') {
         Some((major, minor)) if half(major) && half(minor) => Ok(text.to_owned()),

@@ -24,10 +24,7 @@ impl<S: BlockStore> CachedStore<S> {
     /// Keeps up to `blocks` blocks (at least one) in memory.
     pub fn new(inner: S, blocks: usize) -> Self {
         let capacity = NonZeroUsize::new(blocks).unwrap_or(NonZeroUsize::MIN);
-        Self {
-            inner,
-            recent: Mutex::new(LruCache::new(capacity)),
-        }
+        Self { inner, recent: Mutex::new(LruCache::new(capacity)) }
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, LruCache<BlockId, Block>> {

@@ -9,9 +9,7 @@ use crate::off::{Block, BlockSize};
 use super::{BlockStore, CachedStore, Folder, MemoryStore, Presence, SlabStore, StoreCensus};
 
 fn blocks(count: usize) -> Vec<Block> {
-    (0..count)
-        .map(|_| Block::random(BlockSize::Native, &mut rand::rng()))
-        .collect()
+    (0..count).map(|_| Block::random(BlockSize::Native, &mut rand::rng())).collect()
 }
 
 fn keeps_the_contract(store: &dyn BlockStore) {
@@ -39,10 +37,7 @@ fn keeps_what_is_put(store: &dyn BlockStore) {
     store.commit().unwrap();
     store.commit().unwrap();
     let census = store.census().unwrap();
-    assert_eq!(
-        (census.blocks, census.bytes, census.damaged),
-        (5, 5 * 131_072, 0)
-    );
+    assert_eq!((census.blocks, census.bytes, census.damaged), (5, 5 * 131_072, 0));
 }
 
 fn draws_each_older_block_once(store: &dyn BlockStore) {

@@ -17,7 +17,7 @@
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
-    TableDefinition,
+    TableDefinition, TableError,
 };
 
 use crate::id::BlockId;
@@ -60,20 +60,23 @@ impl Index {
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
-        self.write("create", |tables| {
-            let found = tables.meta.get("format")?.map(|value| value.value());
-            if found.is_none() {
+        // A store that is there is not written to: on a full disk it can still be read.
+        match self.format()? {
+            None => self.write("create", |tables| {
                 tables.meta.insert("format", FORMAT)?;
-            }
-            Ok(found.unwrap_or(FORMAT))
-        })
-        .and_then(|found| {
-            let known = FORMAT;
-            if found > known {
-                Err(StoreError::Version { found, known })
-            } else {
                 Ok(())
-            }
+            }),
+            Some(found) if found > FORMAT => Err(StoreError::Version { found, known: FORMAT }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The format on disk; `None` if nothing was written yet.
+    fn format(&self) -> Result<Option<u64>, StoreError> {
+        self.read(|transaction| match transaction.open_table(META) {
+            Ok(meta) => Ok(meta.get("format")?.map(|value| value.value())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
         })
     }
 
@@ -85,22 +88,13 @@ impl Index {
     }
 
     pub(super) fn is_damaged(&self, id: &BlockId) -> Result<bool, StoreError> {
-        self.read(|transaction| {
-            Ok(transaction
-                .open_table(DAMAGED)?
-                .get(id.as_bytes())?
-                .is_some())
-        })
+        self.read(|transaction| Ok(transaction.open_table(DAMAGED)?.get(id.as_bytes())?.is_some()))
     }
 
     /// The block in a slot, with its entry; `None` if the slot is free.
     pub(super) fn at(&self, slot: u64) -> Result<Option<(BlockId, Entry)>, StoreError> {
         self.read(|transaction| {
-            let Some(id) = transaction
-                .open_table(SLOTS)?
-                .get(slot)?
-                .map(|id| *id.value())
-            else {
+            let Some(id) = transaction.open_table(SLOTS)?.get(slot)?.map(|id| *id.value()) else {
                 return Ok(None);
             };
             let found = transaction.open_table(BLOCKS)?.get(&id)?;
@@ -111,10 +105,8 @@ impl Index {
     /// One more than the highest slot that is or was in use.
     pub(super) fn end(&self) -> Result<u64, StoreError> {
         self.read(|transaction| {
-            let used = transaction
-                .open_table(SLOTS)?
-                .last()?
-                .map_or(0, |(slot, _)| slot.value() + 1);
+            let used =
+                transaction.open_table(SLOTS)?.last()?.map_or(0, |(slot, _)| slot.value() + 1);
             let mut end = used;
             for bad in transaction.open_table(DAMAGED)?.iter()? {
                 end = end.max(bad?.1.value() + 1);
@@ -126,10 +118,7 @@ impl Index {
     /// The sequence number of the next put.
     pub(super) fn next_seq(&self) -> Result<u64, StoreError> {
         self.read(|transaction| {
-            Ok(transaction
-                .open_table(META)?
-                .get("seq")?
-                .map_or(0, |seq| seq.value()))
+            Ok(transaction.open_table(META)?.get("seq")?.map_or(0, |seq| seq.value()))
         })
     }
 
@@ -143,11 +132,7 @@ impl Index {
 
     /// Adds blocks, all or none. A damaged block that is added is damaged no longer.
     pub(super) fn add(&self, added: &[(BlockId, Entry)]) -> Result<(), StoreError> {
-        let next_seq = added
-            .iter()
-            .map(|(_, entry)| entry.seq + 1)
-            .max()
-            .unwrap_or(0);
+        let next_seq = added.iter().map(|(_, entry)| entry.seq + 1).max().unwrap_or(0);
         self.write("extend", |tables| {
             let seq = tables.meta.get("seq")?.map_or(0, |seq| seq.value());
             tables.meta.insert("seq", seq.max(next_seq))?;
@@ -163,10 +148,7 @@ impl Index {
     /// Takes a block out whose slot does not hold it any more. `false` if the block is elsewhere.
     pub(super) fn quarantine(&self, id: &BlockId, slot: u64) -> Result<bool, StoreError> {
         self.write("quarantine a block in", |tables| {
-            let there = tables
-                .blocks
-                .get(id.as_bytes())?
-                .is_some_and(|e| e.value().0 == slot);
+            let there = tables.blocks.get(id.as_bytes())?.is_some_and(|e| e.value().0 == slot);
             if there {
                 tables.blocks.remove(id.as_bytes())?;
                 tables.slots.remove(slot)?;
@@ -224,10 +206,7 @@ const fn entry((slot, len, seq): (u64, u32, u64)) -> Entry {
 }
 
 fn failed<E: Into<redb::Error>>(attempt: &'static str) -> impl Fn(E) -> StoreError {
-    move |error| StoreError::Index {
-        attempt,
-        source: Box::new(error.into()),
-    }
+    move |error| StoreError::Index { attempt, source: Box::new(error.into()) }
 }
 
 /// A file of ours as redb wants it.

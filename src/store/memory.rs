@@ -24,18 +24,13 @@ impl MemoryStore {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<BlockId, Block>> {
         // A map of whole blocks is never left half changed by a panic.
-        self.0
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl BlockStore for MemoryStore {
     fn put(&self, block: &Block) -> Result<bool, StoreError> {
-        let mut blocks = self
-            .0
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut blocks = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(blocks.insert(block.id(), block.clone()).is_none())
     }
 
@@ -44,11 +39,7 @@ impl BlockStore for MemoryStore {
     }
 
     fn presence(&self, id: &BlockId) -> Result<Presence, StoreError> {
-        Ok(if self.read().contains_key(id) {
-            Presence::Held
-        } else {
-            Presence::Absent
-        })
+        Ok(if self.read().contains_key(id) { Presence::Held } else { Presence::Absent })
     }
 
     fn commit(&self) -> Result<(), StoreError> {
@@ -65,10 +56,6 @@ impl BlockStore for MemoryStore {
     fn census(&self) -> Result<StoreCensus, StoreError> {
         let blocks = self.read();
         let bytes = blocks.values().map(|block| block.size().len() as u64).sum();
-        Ok(StoreCensus {
-            blocks: blocks.len() as u64,
-            bytes,
-            damaged: 0,
-        })
+        Ok(StoreCensus { blocks: blocks.len() as u64, bytes, damaged: 0 })
     }
 }

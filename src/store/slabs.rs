@@ -60,28 +60,15 @@ impl SlabStore {
         let name = "index.redb";
         let io = |attempt| {
             let path = disk.path(name);
-            move |source| StoreError::Io {
-                attempt,
-                path,
-                source,
-            }
+            move |source| StoreError::Io { attempt, path, source }
         };
         let file = disk.open(name).map_err(io("open"))?;
         let index = Index::open(file)?;
         disk.sync_names().map_err(io("sync the folder of"))?;
         let (end, seq) = (index.end()?, index.next_seq()?);
-        let fresh = Fresh {
-            end,
-            seq,
-            ..Fresh::default()
-        };
+        let fresh = Fresh { end, seq, ..Fresh::default() };
         let slabs = Slabs::new(disk);
-        Ok(Self {
-            slabs,
-            index,
-            fresh: Mutex::new(fresh),
-            committing: Mutex::new(()),
-        })
+        Ok(Self { slabs, index, fresh: Mutex::new(fresh), committing: Mutex::new(()) })
     }
 
     fn fresh(&self) -> MutexGuard<'_, Fresh> {
@@ -141,34 +128,20 @@ impl BlockStore for SlabStore {
         if self.entry(id)?.is_some() {
             return Ok(Presence::Held);
         }
-        Ok(if self.index.is_damaged(id)? {
-            Presence::Damaged
-        } else {
-            Presence::Absent
-        })
+        Ok(if self.index.is_damaged(id)? { Presence::Damaged } else { Presence::Absent })
     }
 
     fn commit(&self) -> Result<(), StoreError> {
-        let _alone = self
-            .committing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let (added, dirty) = {
             let mut fresh = self.fresh();
-            let added: Vec<_> = fresh
-                .blocks
-                .iter()
-                .map(|(id, entry)| (*id, *entry))
-                .collect();
+            let added: Vec<_> = fresh.blocks.iter().map(|(id, entry)| (*id, *entry)).collect();
             (added, std::mem::take(&mut fresh.dirty))
         };
         if added.is_empty() {
             return Ok(());
         }
-        let done = self
-            .slabs
-            .sync(&dirty)
-            .and_then(|()| self.index.add(&added));
+        let done = self.slabs.sync(&dirty).and_then(|()| self.index.add(&added));
         let mut fresh = self.fresh();
         if done.is_err() {
             fresh.dirty.extend(dirty);
@@ -194,11 +167,7 @@ impl BlockStore for SlabStore {
     fn census(&self) -> Result<StoreCensus, StoreError> {
         self.commit()?;
         let (blocks, damaged) = self.index.counts()?;
-        Ok(StoreCensus {
-            blocks,
-            bytes: blocks * BLOCK_LEN as u64,
-            damaged,
-        })
+        Ok(StoreCensus { blocks, bytes: blocks * BLOCK_LEN as u64, damaged })
     }
 }
 
@@ -223,14 +192,7 @@ impl Fresh {
             return false;
         }
         let len = u32::try_from(block.size().len()).unwrap_or(u32::MAX);
-        self.blocks.insert(
-            block.id(),
-            Entry {
-                slot,
-                len,
-                seq: self.seq,
-            },
-        );
+        self.blocks.insert(block.id(), Entry { slot, len, seq: self.seq });
         self.dirty.insert(slot / SLOTS_PER_SLAB);
         self.seq += 1;
         true
@@ -247,17 +209,13 @@ struct Slabs {
 impl Slabs {
     fn new(disk: Arc<dyn Disk>) -> Self {
         let capacity = NonZeroUsize::new(MAX_OPEN_SLABS).unwrap_or(NonZeroUsize::MIN);
-        Self {
-            disk,
-            open: Mutex::new(LruCache::new(capacity)),
-        }
+        Self { disk, open: Mutex::new(LruCache::new(capacity)) }
     }
 
     fn write(&self, slot: u64, contents: &[u8]) -> Result<(), StoreError> {
         let slab = slot / SLOTS_PER_SLAB;
         let file = self.file(slab)?;
-        file.write_at(contents, offset(slot))
-            .map_err(|e| self.failed("write a block to", slab, e))
+        file.write_at(contents, offset(slot)).map_err(|e| self.failed("write a block to", slab, e))
     }
 
     /// The bytes in a slot; `None` if the slab ends before them.
@@ -273,30 +231,20 @@ impl Slabs {
 
     fn sync(&self, slabs: &BTreeSet<u64>) -> Result<(), StoreError> {
         for &slab in slabs {
-            self.file(slab)?
-                .sync()
-                .map_err(|error| self.failed("sync", slab, error))?;
+            self.file(slab)?.sync().map_err(|error| self.failed("sync", slab, error))?;
         }
         // One sync of the folder makes the names of new slabs durable too.
-        self.disk
-            .sync_names()
-            .map_err(|e| self.failed("sync the folder of", 0, e))
+        self.disk.sync_names().map_err(|e| self.failed("sync the folder of", 0, e))
     }
 
     fn file(&self, slab: u64) -> Result<Arc<dyn DiskFile>, StoreError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = open
-            .try_get_or_insert(slab, || self.disk.open(&name(slab)))
-            .cloned();
+        let opened = open.try_get_or_insert(slab, || self.disk.open(&name(slab))).cloned();
         opened.map_err(|error| self.failed("open", slab, error))
     }
 
     fn failed(&self, attempt: &'static str, slab: u64, source: io::Error) -> StoreError {
-        StoreError::Io {
-            attempt,
-            path: self.disk.path(&name(slab)),
-            source,
-        }
+        StoreError::Io { attempt, path: self.disk.path(&name(slab)), source }
     }
 
     fn describe(&self, slot: u64) -> String {
@@ -328,12 +276,7 @@ impl Shuffled {
     fn new(end: u64, seed: u64) -> Self {
         let bits = u64::BITS - end.saturating_sub(1).leading_zeros();
         let keys = [1, 2, 3, 4].map(|round| mixed(seed ^ mixed(round)));
-        Self {
-            end,
-            next: 0,
-            half_bits: bits.div_ceil(2).max(1),
-            keys,
-        }
+        Self { end, next: 0, half_bits: bits.div_ceil(2).max(1), keys }
     }
 
     fn permuted(&self, number: u64) -> u64 {
@@ -399,10 +342,7 @@ mod tests {
         for seed in 0..10_000 {
             firsts[Shuffled::new(10, seed).next().unwrap() as usize] += 1;
         }
-        assert!(
-            firsts.iter().all(|&n| (800..1_200).contains(&n)),
-            "{firsts:?}"
-        );
+        assert!(firsts.iter().all(|&n| (800..1_200).contains(&n)), "{firsts:?}");
     }
 
     #[test]
@@ -432,10 +372,7 @@ mod tests {
         let slab = store.slabs.file(0).unwrap();
         slab.write_at(&[bad.contents()[77] ^ 1], 77).unwrap();
         let error = store.get(&bad.id()).unwrap_err();
-        assert!(
-            matches!(&error, StoreError::Damaged { id, .. } if *id == bad.id()),
-            "{error}"
-        );
+        assert!(matches!(&error, StoreError::Damaged { id, .. } if *id == bad.id()), "{error}");
         assert!(error.to_string().contains("000000.slab, slot 0"), "{error}");
         assert_eq!(store.get(&bad.id()).unwrap(), None);
         assert_eq!(store.presence(&bad.id()).unwrap(), Presence::Damaged);
@@ -456,10 +393,7 @@ mod tests {
         store.put(&block).unwrap();
         store.commit().unwrap();
         store.slabs.file(0).unwrap().set_len(1_000).unwrap();
-        assert!(matches!(
-            store.get(&block.id()),
-            Err(StoreError::Damaged { .. })
-        ));
+        assert!(matches!(store.get(&block.id()), Err(StoreError::Damaged { .. })));
     }
 
     #[test]
@@ -468,16 +402,10 @@ mod tests {
         let slabs = Slabs::new(Arc::new(Folder::open(folder.path()).unwrap()));
         let count = MAX_OPEN_SLABS as u64 * 2;
         for slab in 0..count {
-            slabs
-                .write(slab * SLOTS_PER_SLAB, &slab.to_le_bytes())
-                .unwrap();
+            slabs.write(slab * SLOTS_PER_SLAB, &slab.to_le_bytes()).unwrap();
         }
         for slab in 0..count {
-            let entry = Entry {
-                slot: slab * SLOTS_PER_SLAB,
-                len: 8,
-                seq: 0,
-            };
+            let entry = Entry { slot: slab * SLOTS_PER_SLAB, len: 8, seq: 0 };
             assert_eq!(slabs.read(entry).unwrap().unwrap()[..], slab.to_le_bytes());
         }
     }

@@ -61,30 +61,16 @@ impl Magnet {
     /// The link to the swarm of an OFF URL, from the URL's hints.
     #[must_use]
     pub fn to_url(url: &OffUrl) -> Self {
-        let Hints {
-            infohash,
-            trackers,
-            web_seeds,
-            peers,
-        } = url.hints.clone();
+        let Hints { infohash, trackers, web_seeds, peers } = url.hints.clone();
         let name = url.descriptor().map(content_name);
         let off = Some(url.canonical());
-        Self {
-            infohash,
-            name,
-            trackers,
-            web_seeds,
-            peers,
-            off,
-        }
+        Self { infohash, name, trackers, web_seeds, peers, off }
     }
 
     /// Whether a text claims to be a magnet link.
     #[must_use]
     pub fn is_magnet(text: &str) -> bool {
-        text.trim()
-            .get(..7)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"))
+        text.trim().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("magnet:"))
     }
 
     /// Reads a magnet link of any client.
@@ -101,10 +87,7 @@ impl Magnet {
         let mut found = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let bad = || MagnetError::Part {
-                key: excerpt(key),
-                value: excerpt(value),
-            };
+            let bad = || MagnetError::Part { key: excerpt(key), value: excerpt(value) };
             // `+` for a space is a habit of HTML forms that many magnet makers share.
             let value = unescape(&value.replace('+', "%20")).map_err(|_| bad())?;
             found.take(key, value, bad)?;
@@ -119,11 +102,7 @@ impl Magnet {
         bad: impl Fn() -> MagnetError,
     ) -> Result<(), MagnetError> {
         // `tr.1=` is the form for several trackers.
-        match key
-            .split_once('.')
-            .filter(|(key, _)| *key != "x")
-            .map_or(key, |(key, _)| key)
-        {
+        match key.split_once('.').filter(|(key, _)| *key != "x").map_or(key, |(key, _)| key) {
             "xt" => {
                 if let Some(hash) = value.strip_prefix("urn:btih:") {
                     self.infohash = Some(infohash(hash).ok_or_else(bad)?);
@@ -145,15 +124,9 @@ impl Magnet {
         let mut url = self.off.clone()?;
         let hints = &mut url.hints;
         hints.infohash = self.infohash.or(hints.infohash);
-        self.trackers
-            .iter()
-            .for_each(|hint| push(&mut hints.trackers, hint.clone()));
-        self.web_seeds
-            .iter()
-            .for_each(|hint| push(&mut hints.web_seeds, hint.clone()));
-        self.peers
-            .iter()
-            .for_each(|hint| push(&mut hints.peers, *hint));
+        self.trackers.iter().for_each(|hint| push(&mut hints.trackers, hint.clone()));
+        self.web_seeds.iter().for_each(|hint| push(&mut hints.web_seeds, hint.clone()));
+        self.peers.iter().for_each(|hint| push(&mut hints.peers, *hint));
         Some(url)
     }
 }
@@ -163,22 +136,10 @@ impl std::fmt::Display for Magnet {
         let mut parts = Vec::new();
         parts.extend(self.infohash.map(|hash| format!("xt=urn:btih:{hash}")));
         parts.extend(self.name.iter().map(|name| format!("dn={}", escape(name))));
-        parts.extend(
-            self.trackers
-                .iter()
-                .map(|tracker| format!("tr={}", escape(tracker))),
-        );
-        parts.extend(
-            self.web_seeds
-                .iter()
-                .map(|seed| format!("ws={}", escape(seed))),
-        );
+        parts.extend(self.trackers.iter().map(|tracker| format!("tr={}", escape(tracker))));
+        parts.extend(self.web_seeds.iter().map(|seed| format!("ws={}", escape(seed))));
         parts.extend(self.peers.iter().map(|peer| format!("x.pe={peer}")));
-        parts.extend(
-            self.off
-                .iter()
-                .map(|url| format!("x.off={}", escape(&url.path()))),
-        );
+        parts.extend(self.off.iter().map(|url| format!("x.off={}", escape(&url.path()))));
         write!(f, "magnet:?{}", parts.join("&"))
     }
 }
@@ -186,9 +147,7 @@ impl std::fmt::Display for Magnet {
 /// An infohash in either of BEP 9's two forms: 40 hex digits, or 32 characters of base32.
 fn infohash(text: &str) -> Option<InfoHash> {
     if text.len() == 32 {
-        let bytes = data_encoding::BASE32
-            .decode(text.to_ascii_uppercase().as_bytes())
-            .ok()?;
+        let bytes = data_encoding::BASE32.decode(text.to_ascii_uppercase().as_bytes()).ok()?;
         return InfoHash::from_slice(&bytes);
     }
     InfoHash::parse(text).ok()
@@ -229,11 +188,7 @@ mod tests {
             let url = url(name);
             let text = Magnet::to_url(&url).to_string();
             assert_eq!(text.matches("xt=").count(), 1);
-            assert_eq!(
-                Magnet::parse(&text).unwrap().hinted_url(),
-                Some(url),
-                "{text}"
-            );
+            assert_eq!(Magnet::parse(&text).unwrap().hinted_url(), Some(url), "{text}");
         }
     }
 
@@ -244,14 +199,8 @@ mod tests {
         let text =
             format!("MAGNET:?dn=a+b&xt=urn:btih:{base32}&tr.1=udp://t:1&so=0&xt=urn:btmh:12");
         let magnet = Magnet::parse(&text).unwrap();
-        assert_eq!(
-            (magnet.infohash, magnet.name.as_deref()),
-            (Some(hex), Some("a b"))
-        );
-        assert_eq!(
-            (magnet.trackers.as_slice(), magnet.off),
-            (&["udp://t:1".to_owned()][..], None)
-        );
+        assert_eq!((magnet.infohash, magnet.name.as_deref()), (Some(hex), Some("a b")));
+        assert_eq!((magnet.trackers.as_slice(), magnet.off), (&["udp://t:1".to_owned()][..], None));
     }
 
     #[test]
@@ -263,14 +212,8 @@ mod tests {
             let error = parse(&format!("magnet:?{bad}")).unwrap_err();
             assert!(matches!(error, MagnetError::Part { .. }), "{bad}: {error}");
         }
-        assert!(matches!(
-            parse("magnet:?x.off=/offsystem/v4/"),
-            Err(MagnetError::Off(_))
-        ));
-        assert!(matches!(
-            parse(&"magnet:?".repeat(9_000)),
-            Err(MagnetError::TooLong(_))
-        ));
+        assert!(matches!(parse("magnet:?x.off=/offsystem/v4/"), Err(MagnetError::Off(_))));
+        assert!(matches!(parse(&"magnet:?".repeat(9_000)), Err(MagnetError::TooLong(_))));
     }
 
     proptest! {

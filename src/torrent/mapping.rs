@@ -69,14 +69,9 @@ mod tests {
 
     #[test]
     fn keeps_a_piece_a_block_up_to_65536_blocks() {
-        for (blocks, expected) in [
-            (1, 1),
-            (65_536, 1),
-            (65_537, 2),
-            (131_072, 2),
-            (131_073, 4),
-            (200_000, 4),
-        ] {
+        for (blocks, expected) in
+            [(1, 1), (65_536, 1), (65_537, 2), (131_072, 2), (131_073, 4), (200_000, 4)]
+        {
             assert_eq!(blocks_per_piece(blocks), expected, "{blocks}");
             assert!(blocks.div_ceil(blocks_per_piece(blocks)) <= MAX_PIECES);
         }

@@ -106,11 +106,7 @@ impl Info {
             pieces: pieces.iter().flat_map(|hash| *hash.as_bytes()).collect(),
         };
         let bytes = serde_bencode::to_bytes(&raw);
-        Self::decode(
-            bytes
-                .map_err(|error| MetainfoError::Form(error.to_string()))?
-                .into(),
-        )
+        Self::decode(bytes.map_err(|error| MetainfoError::Form(error.to_string()))?.into())
     }
 
     /// Reads an info dict of version 1.
@@ -132,10 +128,9 @@ impl Info {
         let name = String::from_utf8_lossy(&info.name).into_owned();
         let files = match (info.length, info.files) {
             (Some(length), None) => vec![(name.clone(), length)],
-            (None, Some(files)) => files
-                .iter()
-                .map(|file| (joined(&file.path), file.length))
-                .collect(),
+            (None, Some(files)) => {
+                files.iter().map(|file| (joined(&file.path), file.length)).collect()
+            }
             _ => return Err(form("neither one file nor several")),
         };
         let files: Vec<(String, u64)> = files
@@ -143,23 +138,12 @@ impl Info {
             .map(|(path, length)| Some((path, u64::try_from(length).ok()?)))
             .collect::<Option<_>>()
             .ok_or_else(|| form("a negative file length"))?;
-        let total = files
-            .iter()
-            .try_fold(0_u64, |sum, file| sum.checked_add(file.1));
+        let total = files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.1));
         let pieces = (info.pieces.len() / PieceHash::LEN) as u64;
         if total.map(|total| total.div_ceil(piece_length)) != Some(pieces) {
-            return Err(form(
-                "as many piece hashes as its length needs are not there",
-            ));
+            return Err(form("as many piece hashes as its length needs are not there"));
         }
-        Ok(Self {
-            infohash: InfoHash::of(&raw),
-            name,
-            piece_length,
-            pieces,
-            files,
-            raw,
-        })
+        Ok(Self { infohash: InfoHash::of(&raw), name, piece_length, pieces, files, raw })
     }
 
     /// Bytes of all files.
@@ -175,9 +159,7 @@ impl Info {
             return Err(NotOff(format!("it has {} files", self.files.len())));
         };
         if length == 0 || length % block != 0 {
-            return Err(NotOff(format!(
-                "its {length} bytes are no whole number of blocks"
-            )));
+            return Err(NotOff(format!("its {length} bytes are no whole number of blocks")));
         }
         let blocks = length / block;
         if self.piece_length != mapping::piece_len(blocks) {
@@ -251,23 +233,16 @@ pub fn content_name(first: BlockId) -> String {
 }
 
 fn joined(path: &[serde_bytes::ByteBuf]) -> String {
-    let parts: Vec<_> = path
-        .iter()
-        .map(|part| String::from_utf8_lossy(part))
-        .collect();
+    let parts: Vec<_> = path.iter().map(|part| String::from_utf8_lossy(part)).collect();
     parts.join("/")
 }
 
 fn tracker_list(announce: Option<&[u8]>, tiers: Option<&[u8]>) -> Vec<String> {
-    let tiers: Vec<Vec<String>> = tiers
-        .and_then(|bytes| serde_bencode::from_bytes(bytes).ok())
-        .unwrap_or_default();
+    let tiers: Vec<Vec<String>> =
+        tiers.and_then(|bytes| serde_bencode::from_bytes(bytes).ok()).unwrap_or_default();
     let mut found = Vec::new();
-    for tracker in announce
-        .map(one_or_more)
-        .into_iter()
-        .flatten()
-        .chain(tiers.into_iter().flatten())
+    for tracker in
+        announce.map(one_or_more).into_iter().flatten().chain(tiers.into_iter().flatten())
     {
         if found.len() < MAX_HINTS && !tracker.is_empty() && !found.contains(&tracker) {
             found.push(tracker);
@@ -279,9 +254,7 @@ fn tracker_list(announce: Option<&[u8]>, tiers: Option<&[u8]>) -> Vec<String> {
 /// A string, or a list of strings; anything else is nothing.
 fn one_or_more(value: &[u8]) -> Vec<String> {
     let one = serde_bencode::from_bytes::<String>(value).map(|text| vec![text]);
-    let mut found = one
-        .or_else(|_| serde_bencode::from_bytes(value))
-        .unwrap_or_default();
+    let mut found = one.or_else(|_| serde_bencode::from_bytes(value)).unwrap_or_default();
     found.truncate(MAX_HINTS);
     found
 }
@@ -298,9 +271,7 @@ mod tests {
 
     fn info(blocks: u64) -> Info {
         let pieces = blocks.div_ceil(mapping::blocks_per_piece(blocks));
-        let hashes: Vec<_> = (0..pieces)
-            .map(|i| PieceHash::of(&i.to_le_bytes()))
-            .collect();
+        let hashes: Vec<_> = (0..pieces).map(|i| PieceHash::of(&i.to_le_bytes())).collect();
         Info::of_blocks(BlockId::of(b"chain"), blocks, &hashes).unwrap()
     }
 
@@ -313,10 +284,7 @@ mod tests {
         let info = info(2);
         let text = String::from_utf8_lossy(&info.raw).into_owned();
         assert!(text.starts_with("d6:lengthi262144e4:name20:"), "{text}");
-        assert!(
-            text.contains(".off12:piece lengthi131072e6:pieces40:"),
-            "{text}"
-        );
+        assert!(text.contains(".off12:piece lengthi131072e6:pieces40:"), "{text}");
         assert_eq!(info.name, content_name(BlockId::of(b"chain")));
         assert_eq!(info.blocks(), Ok(2));
         assert_eq!(info.infohash, InfoHash::of(&info.raw));
@@ -331,17 +299,11 @@ mod tests {
 
     #[test]
     fn torrent_files_round_trip() {
-        for trackers in [
-            vec![],
-            vec!["http://a/".to_owned()],
-            vec!["http://a/".into(), "udp://b:1".into()],
-        ] {
+        for trackers in
+            [vec![], vec!["http://a/".to_owned()], vec!["http://a/".into(), "udp://b:1".into()]]
+        {
             let web_seeds = trackers.clone();
-            let metainfo = Metainfo {
-                info: info(3),
-                trackers,
-                web_seeds,
-            };
+            let metainfo = Metainfo { info: info(3), trackers, web_seeds };
             assert_eq!(Metainfo::decode(&metainfo.encode()).unwrap(), metainfo);
         }
     }
@@ -349,10 +311,7 @@ mod tests {
     #[test]
     fn the_infohash_is_over_the_bytes_as_they_came() {
         let unsorted = "d4:name1:x6:lengthi0e6:pieces0:12:piece lengthi1ee";
-        assert_eq!(
-            dict(unsorted).unwrap().infohash,
-            InfoHash::of(unsorted.as_bytes())
-        );
+        assert_eq!(dict(unsorted).unwrap().infohash, InfoHash::of(unsorted.as_bytes()));
     }
 
     #[test]
@@ -386,22 +345,11 @@ mod tests {
         let several = dict(&several).unwrap();
         assert_eq!(several.files, [("a/b".to_owned(), 5)]);
         assert!(
-            several
-                .blocks()
-                .unwrap_err()
-                .to_string()
-                .contains("1 files")
+            several.blocks().unwrap_err().to_string().contains("1 files")
                 || several.blocks().is_err()
         );
-        let odd = dict(&format!(
-            "d6:lengthi131071e4:name1:x12:piece lengthi131072e{one}e"
-        ))
-        .unwrap();
-        assert!(
-            odd.blocks()
-                .unwrap_err()
-                .to_string()
-                .contains("no whole number of blocks")
-        );
+        let odd =
+            dict(&format!("d6:lengthi131071e4:name1:x12:piece lengthi131072e{one}e")).unwrap();
+        assert!(odd.blocks().unwrap_err().to_string().contains("no whole number of blocks"));
     }
 }

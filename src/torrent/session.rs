@@ -92,9 +92,7 @@ pub struct Swarms {
 
 impl std::fmt::Debug for Swarms {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Swarms")
-            .field("listen", &self.listen)
-            .finish_non_exhaustive()
+        f.debug_struct("Swarms").field("listen", &self.listen).finish_non_exhaustive()
     }
 }
 
@@ -168,16 +166,8 @@ impl Swarms {
         // The folder is never written to: every torrent brings its own storage.
         let session = Session::new_with_opts(std::env::temp_dir(), options)
             .await
-            .map_err(|error| SwarmError::Listen {
-                address: listen,
-                why: format!("{error:#}"),
-            })?;
-        Ok(Self {
-            session,
-            store,
-            catalog,
-            listen,
-        })
+            .map_err(|error| SwarmError::Listen { address: listen, why: format!("{error:#}") })?;
+        Ok(Self { session, store, catalog, listen })
     }
 
     /// Where peers can reach us.
@@ -211,11 +201,7 @@ impl Swarms {
         }
         let infohash = swarm.infohash();
         self.leave(swarm).await;
-        Err(SwarmError::Incomplete {
-            infohash,
-            missing: blocks - have,
-            blocks,
-        })
+        Err(SwarmError::Incomplete { infohash, missing: blocks - have, blocks })
     }
 
     /// Joins a swarm to download what the store lacks. Without an info dict this waits until some
@@ -233,18 +219,11 @@ impl Swarms {
                 force_tracker_interval: Some(TRACKER_INTERVAL),
                 ..AddTorrentOptions::default()
             };
-            let added = self
-                .session
-                .add_torrent(source(&wanted), Some(options))
-                .await;
+            let added = self.session.add_torrent(source(&wanted), Some(options)).await;
             let torrent = added.map(librqbit::AddTorrentResponse::into_handle);
             match torrent {
                 Ok(Some(torrent)) => {
-                    return Ok(Swarm {
-                        torrent,
-                        shared,
-                        received_before: AtomicU64::new(0),
-                    });
+                    return Ok(Swarm { torrent, shared, received_before: AtomicU64::new(0) });
                 }
                 Ok(None) => return Err(failed(&shared, "no torrent came of it")),
                 Err(error) if shared.failure.get().is_some() || wanted.info.is_some() => {
@@ -270,20 +249,26 @@ impl Swarms {
             known,
             info: OnceLock::new(),
             failure: OnceLock::new(),
+            storage: OnceLock::new(),
         })
     }
 
     /// Leaves a swarm. What was downloaded stays in the store.
     pub async fn leave(&self, swarm: Swarm) {
+        // What cannot be saved is fetched again some day; the blocks are not lost.
+        if let Err(error) = swarm.shared.save() {
+            tracing::warn!("saving the state of a download: {error:#}");
+        }
         let id = swarm.torrent.id();
         if let Err(error) = self.session.delete(id.into(), false).await {
             tracing::warn!("leaving a swarm: {error:#}");
         }
     }
 
-    /// Leaves all swarms and closes the port.
-    pub async fn stop(self) {
-        self.session.stop().await;
+    /// Closes the port and ends all connections, in the background. (librqbit's own `stop` sleeps
+    /// for a second in the hope that its tasks are done by then; nothing here depends on that.)
+    pub fn stop(self) {
+        self.session.cancellation_token().cancel();
     }
 }
 
@@ -296,9 +281,7 @@ pub struct Swarm {
 
 impl std::fmt::Debug for Swarm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Swarm")
-            .field("infohash", &self.infohash())
-            .finish_non_exhaustive()
+        f.debug_struct("Swarm").field("infohash", &self.infohash()).finish_non_exhaustive()
     }
 }
 
@@ -323,10 +306,7 @@ impl Swarm {
         let peers = live.map(|live| &live.peer_stats);
         let received = live.map_or(0, |live| live.fetched_bytes);
         // A torrent that is not live any more has no counters: the last ones stand.
-        let received = self
-            .received_before
-            .fetch_max(received, Ordering::Relaxed)
-            .max(received);
+        let received = self.received_before.fetch_max(received, Ordering::Relaxed).max(received);
         let block = crate::limits::BLOCK_LEN as u64;
         SwarmStatus {
             blocks: stats.total_bytes / block,
@@ -359,19 +339,13 @@ impl Swarm {
 fn failed(shared: &Shared, why: &str) -> SwarmError {
     let infohash = shared.infohash;
     match shared.failure.get() {
-        Some(Failure::NotOff(source)) => SwarmError::NotOff {
-            infohash,
-            source: source.clone(),
-        },
+        Some(Failure::NotOff(source)) => SwarmError::NotOff { infohash, source: source.clone() },
         Some(failure) => {
             let cause = std::error::Error::source(failure).map(ToString::to_string);
             let why = format!("{failure}: {}", cause.unwrap_or_default());
             SwarmError::Session { infohash, why }
         }
-        None => SwarmError::Session {
-            infohash,
-            why: why.to_owned(),
-        },
+        None => SwarmError::Session { infohash, why: why.to_owned() },
     }
 }
 
@@ -379,11 +353,7 @@ fn source(wanted: &Wanted) -> AddTorrent<'static> {
     match &wanted.info {
         Some(info) => {
             let (trackers, web_seeds) = (wanted.trackers.clone(), Vec::new());
-            let metainfo = Metainfo {
-                info: info.clone(),
-                trackers,
-                web_seeds,
-            };
+            let metainfo = Metainfo { info: info.clone(), trackers, web_seeds };
             AddTorrent::from_bytes(metainfo.encode())
         }
         None => {
@@ -402,20 +372,14 @@ fn free_port(listen: Option<SocketAddr>) -> Result<SocketAddr, SwarmError> {
     let any = |ip: IpAddr| SocketAddr::new(ip, 0);
     let tries = match listen {
         Some(address) => vec![address],
-        None => vec![
-            any(Ipv6Addr::UNSPECIFIED.into()),
-            any(Ipv4Addr::UNSPECIFIED.into()),
-        ],
+        None => vec![any(Ipv6Addr::UNSPECIFIED.into()), any(Ipv4Addr::UNSPECIFIED.into())],
     };
     let mut last = None;
     for address in tries {
         match TcpListener::bind(address).and_then(|socket| socket.local_addr()) {
             Ok(bound) => return Ok(bound),
             Err(error) => {
-                last = Some(SwarmError::Listen {
-                    address,
-                    why: error.to_string(),
-                });
+                last = Some(SwarmError::Listen { address, why: error.to_string() });
             }
         }
     }

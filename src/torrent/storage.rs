@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
@@ -56,9 +56,19 @@ pub(super) struct Shared {
     pub(super) info: OnceLock<Info>,
     /// The first thing that went wrong.
     pub(super) failure: OnceLock<Failure>,
+    /// The storage, once there is one and as long as librqbit keeps it.
+    pub(super) storage: OnceLock<Weak<Inner>>,
 }
 
 impl Shared {
+    /// Makes everything that has come durable, and remembers that it is here.
+    pub(super) fn save(&self) -> anyhow::Result<()> {
+        match self.storage.get().and_then(Weak::upgrade) {
+            Some(storage) => storage.save(Vec::new(), 1),
+            None => Ok(()),
+        }
+    }
+
     fn fail(&self, failure: impl Into<Failure>) -> anyhow::Error {
         let failure = failure.into();
         let error = anyhow!("{failure}");
@@ -89,11 +99,9 @@ impl StorageFactory for Factory {
         }
         let state = State::new(blocks, info.piece_length, &shared.known)?;
         let _ = shared.info.set(info);
-        Ok(BlockStorage(Arc::new(Inner {
-            shared,
-            state,
-            checked: AtomicBool::new(false),
-        })))
+        let inner = Arc::new(Inner { shared, state, checked: AtomicBool::new(false) });
+        let _ = inner.shared.storage.set(Arc::downgrade(&inner));
+        Ok(BlockStorage(inner))
     }
 
     fn clone_box(&self) -> BoxStorageFactory {
@@ -105,7 +113,7 @@ impl StorageFactory for Factory {
 /// to the same thing.
 pub(super) struct BlockStorage(Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     shared: Arc<Shared>,
     state: State,
     /// Whether librqbit's initial check is over.
@@ -140,34 +148,20 @@ impl State {
 
     fn id(&self, number: u64) -> Option<BlockId> {
         let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
-        usize::try_from(number)
-            .ok()
-            .and_then(|number| ids.get(number).copied().flatten())
+        usize::try_from(number).ok().and_then(|number| ids.get(number).copied().flatten())
     }
 
     fn piece(&self, piece: u64) -> Option<Arc<Mutex<Vec<u8>>>> {
-        self.partial
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&piece)
-            .cloned()
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner).get(&piece).cloned()
     }
 
     fn piece_or_new(&self, piece: u64) -> Arc<Mutex<Vec<u8>>> {
-        let blocks = self
-            .ids
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len() as u64;
+        let blocks = self.ids.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
         let rest =
             blocks * BLOCK_LEN as u64 - (piece * self.piece_len).min(blocks * BLOCK_LEN as u64);
         let len = usize::try_from(self.piece_len.min(rest)).unwrap_or_default();
         let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(
-            partial
-                .entry(piece)
-                .or_insert_with(|| Arc::new(Mutex::new(vec![0; len]))),
-        )
+        Arc::clone(partial.entry(piece).or_insert_with(|| Arc::new(Mutex::new(vec![0; len]))))
     }
 }
 
@@ -198,12 +192,8 @@ impl Inner {
         let piece = self.state.piece_or_new(offset / self.state.piece_len);
         let mut piece = piece.lock().unwrap_or_else(PoisonError::into_inner);
         let start = usize::try_from(offset % self.state.piece_len)?;
-        let place = start
-            .checked_add(bytes.len())
-            .and_then(|end| piece.get_mut(start..end));
-        place
-            .context("a chunk beyond its piece")?
-            .copy_from_slice(bytes);
+        let place = start.checked_add(bytes.len()).and_then(|end| piece.get_mut(start..end));
+        place.context("a chunk beyond its piece")?.copy_from_slice(bytes);
         Ok(())
     }
 
@@ -220,18 +210,11 @@ impl Inner {
             let end = bytes.len().min(start + BLOCK_LEN);
             let block = Block::from_piece(bytes.slice(start..end))?;
             self.check_first(number, block.id())?;
-            self.shared
-                .store
-                .put(&block)
-                .map_err(|error| self.shared.fail(error))?;
+            self.shared.store.put(&block).map_err(|error| self.shared.fail(error))?;
             added.push((number, block.id()));
         }
         self.learn(&added);
-        self.state
-            .partial
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&piece);
+        self.state.partial.lock().unwrap_or_else(PoisonError::into_inner).remove(&piece);
         self.save(added, COMMIT_WINDOW_BLOCKS)
     }
 
@@ -246,11 +229,7 @@ impl Inner {
     }
 
     fn learn(&self, added: &[(u64, BlockId)]) {
-        let mut ids = self
-            .state
-            .ids
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut ids = self.state.ids.write().unwrap_or_else(PoisonError::into_inner);
         for (number, id) in added {
             if let Some(slot) = usize::try_from(*number).ok().and_then(|n| ids.get_mut(n)) {
                 *slot = Some(*id);
@@ -261,44 +240,22 @@ impl Inner {
     /// Makes what has come durable once it is at least `window` blocks: first the blocks, then
     /// the record that they are here.
     fn save(&self, added: Vec<(u64, BlockId)>, window: usize) -> anyhow::Result<()> {
-        let mut unsaved = self
-            .state
-            .unsaved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut unsaved = self.state.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
         unsaved.extend(added);
-        if unsaved.len() < window {
+        if unsaved.is_empty() || unsaved.len() < window {
             return Ok(());
         }
         let batch = std::mem::take(&mut *unsaved);
         drop(unsaved);
-        let Shared {
-            store,
-            catalog,
-            infohash,
-            ..
-        } = &*self.shared;
+        let Shared { store, catalog, infohash, .. } = &*self.shared;
         store.commit().map_err(|error| self.shared.fail(error))?;
-        catalog
-            .extend_download(*infohash, &batch)
-            .map_err(|error| self.shared.fail(error))
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if self.shared.failure.get().is_none() {
-            // Errors are in `failure`; nobody is left to tell here.
-            let _ = self.save(Vec::new(), 1);
-        }
+        catalog.extend_download(*infohash, &batch).map_err(|error| self.shared.fail(error))
     }
 }
 
 fn copy(from: &[u8], offset: u64, out: &mut [u8]) -> anyhow::Result<()> {
     let start = usize::try_from(offset)?;
-    let bytes = start
-        .checked_add(out.len())
-        .and_then(|end| from.get(start..end));
+    let bytes = start.checked_add(out.len()).and_then(|end| from.get(start..end));
     out.copy_from_slice(bytes.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
     Ok(())
 }
@@ -321,11 +278,7 @@ impl TorrentStorage for BlockStorage {
     }
 
     fn pwrite_all(&self, _: usize, offset: u64, buf: &[u8]) -> anyhow::Result<()> {
-        if buf.is_empty() {
-            Ok(())
-        } else {
-            self.0.write(offset, buf)
-        }
+        if buf.is_empty() { Ok(()) } else { self.0.write(offset, buf) }
     }
 
     fn remove_file(&self, _: usize, _: &Path) -> anyhow::Result<()> {

@@ -30,11 +30,8 @@ pub(super) struct Parameters {
 
 impl Parameters {
     pub(super) fn parse(query: &str) -> Result<Self, UrlError> {
-        let mut found = Self {
-            tuple: TupleSize::default(),
-            seal: Seal::Plain,
-            hints: Hints::default(),
-        };
+        let mut found =
+            Self { tuple: TupleSize::default(), seal: Seal::Plain, hints: Hints::default() };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             found.take(key, unescape(value)?)?;
@@ -43,10 +40,7 @@ impl Parameters {
     }
 
     fn take(&mut self, key: &str, value: String) -> Result<(), UrlError> {
-        let wrong = |why: String| UrlError::Parameter {
-            key: excerpt(key),
-            why,
-        };
+        let wrong = |why: String| UrlError::Parameter { key: excerpt(key), why };
         let hints = &mut self.hints;
         match key {
             "t" => self.tuple = value.parse().map_err(wrong)?,

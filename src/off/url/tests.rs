@@ -33,10 +33,7 @@ fn prints_the_documented_form() {
 fn takes_any_origin_or_none() {
     let url = sample(5, "a", Seal::Plain);
     for origin in ["", "http://evil.example:1", "https://[::1]", "off://x"] {
-        assert_eq!(
-            OffUrl::parse(&format!(" {origin}{}\n", url.path())),
-            Ok(url.clone())
-        );
+        assert_eq!(OffUrl::parse(&format!(" {origin}{}\n", url.path())), Ok(url.clone()));
     }
     assert_eq!(OffUrl::parse(&url.path()[1..]), Ok(url));
 }
@@ -72,77 +69,25 @@ fn refuses_what_is_not_well_formed() {
     let good = sample(5, "n", Seal::Plain).path();
     let id = BlockId::of(b"chain").to_string();
     let with = |from: &str, to: &str| OffUrl::parse(&good.replace(from, to)).unwrap_err();
-    assert!(matches!(
-        OffUrl::parse("https://example.org/x"),
-        Err(UrlError::NotOff(_))
-    ));
+    assert!(matches!(OffUrl::parse("https://example.org/x"), Err(UrlError::NotOff(_))));
     assert!(matches!(OffUrl::parse(""), Err(UrlError::NotOff(_))));
     assert!(matches!(with("v4", "v3"), UrlError::Version(v) if v == "v3"));
-    for length in [
-        "-5",
-        "05",
-        "+5",
-        "5e3",
-        "99999999999999999999",
-        "1125899906842625",
-    ] {
-        assert!(
-            matches!(with("/5/", &format!("/{length}/")), UrlError::Length(_)),
-            "{length}"
-        );
+    for length in ["-5", "05", "+5", "5e3", "99999999999999999999", "1125899906842625"] {
+        assert!(matches!(with("/5/", &format!("/{length}/")), UrlError::Length(_)), "{length}");
     }
-    assert!(matches!(
-        with("/5/", "/0/"),
-        UrlError::Descriptor {
-            length: 0,
-            has: "has a"
-        }
-    ));
-    assert!(matches!(
-        with(&id, "-"),
-        UrlError::Descriptor {
-            length: 5,
-            has: "has no"
-        }
-    ));
-    assert!(matches!(
-        with(&id, "0OIl"),
-        UrlError::Id {
-            part: "descriptor id",
-            ..
-        }
-    ));
-    assert!(matches!(
-        with(&id, "abc"),
-        UrlError::Id {
-            part: "descriptor id",
-            ..
-        }
-    ));
-    assert!(matches!(
-        with("text/plain", "te xt/plain"),
-        UrlError::Type(_)
-    ));
+    assert!(matches!(with("/5/", "/0/"), UrlError::Descriptor { length: 0, has: "has a" }));
+    assert!(matches!(with(&id, "-"), UrlError::Descriptor { length: 5, has: "has no" }));
+    assert!(matches!(with(&id, "0OIl"), UrlError::Id { part: "descriptor id", .. }));
+    assert!(matches!(with(&id, "abc"), UrlError::Id { part: "descriptor id", .. }));
+    assert!(matches!(with("text/plain", "te xt/plain"), UrlError::Type(_)));
     assert!(matches!(with("/n", ""), UrlError::Missing("name")));
     assert!(matches!(with("/n", "/n/m"), UrlError::Surplus(_)));
     for name in ["/%", "/%4", "/%zz", "/%ff", "/%+1"] {
         assert!(matches!(with("/n", name), UrlError::Escape(_)), "{name}");
     }
-    for query in [
-        "t=1",
-        "t=9",
-        "t=x",
-        "k=abc",
-        "btih=12",
-        "pe=nowhere",
-        "o=5",
-        "z",
-    ] {
+    for query in ["t=1", "t=9", "t=x", "k=abc", "btih=12", "pe=nowhere", "o=5", "z"] {
         let error = with("/n", &format!("/n?{query}"));
-        assert!(
-            matches!(error, UrlError::Parameter { .. }),
-            "{query}: {error}"
-        );
+        assert!(matches!(error, UrlError::Parameter { .. }), "{query}: {error}");
     }
     let long = format!("{good}{}", "a".repeat(MAX_URL_LEN));
     assert!(matches!(OffUrl::parse(&long), Err(UrlError::TooLong(_))));
@@ -156,8 +101,5 @@ fn skips_unknown_hints_and_caps_known_ones() {
         write!(text, "&tr=http://t{i}/").unwrap();
     }
     text.push_str("#fragment");
-    assert_eq!(
-        OffUrl::parse(&text).unwrap().hints.trackers.len(),
-        MAX_HINTS
-    );
+    assert_eq!(OffUrl::parse(&text).unwrap().hints.trackers.len(), MAX_HINTS);
 }

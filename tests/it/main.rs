@@ -1,0 +1,15 @@
+//! Integration tests: the library through its front door, and the program as a user runs it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
+
+mod bad_input;
+mod command_line;
+mod durability;
+mod memory;
+mod procedure;
+mod program;
+mod readme;
+mod sealed;
+mod swarm;
+mod worked_example;

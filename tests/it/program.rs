@@ -1,0 +1,159 @@
+//! Runs the program in homes of its own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// A folder with homes and files, gone at the end of the test.
+pub(crate) struct Place(tempfile::TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A file of noise that is the same on every run.
+    pub(crate) fn file(&self, name: &str, len: usize) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, noise(len)).unwrap();
+        path
+    }
+
+    /// The program with the home `home` and nothing of the user's environment.
+    pub(crate) fn command<A: AsRef<OsStr>>(
+        &self,
+        home: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_offswarm"));
+        command.arg("--home").arg(self.path(home)).args(args);
+        command.current_dir(self.0.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("OFFSWARM_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    pub(crate) fn run<A: AsRef<OsStr>>(
+        &self,
+        home: &str,
+        args: impl IntoIterator<Item = A>,
+    ) -> Ran {
+        Ran(self.command(home, args).output().unwrap())
+    }
+
+    /// Runs `put FILE` and gives the URL.
+    pub(crate) fn put(&self, home: &str, file: &Path) -> String {
+        self.run(home, [OsStr::new("put"), file.as_os_str()]).ok().stdout().trim().to_owned()
+    }
+
+    /// Starts `share FILE` on a loopback port and waits until peers can connect.
+    pub(crate) fn share<'a>(
+        &self,
+        home: &str,
+        file: &'a Path,
+        more: impl IntoIterator<Item = &'a str>,
+    ) -> Seeder {
+        let args = ["share", file.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        Seeder::start(self.command(home, args.into_iter().chain(more)))
+    }
+}
+
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    StdRng::seed_from_u64(len as u64).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// A finished run of the program.
+pub(crate) struct Ran(pub(crate) Output);
+
+impl Ran {
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.0.status.code(), Some(code), "{}{}", self.stdout(), self.stderr());
+        self
+    }
+
+    /// The error says all of this.
+    #[track_caller]
+    pub(crate) fn says<'a>(self, parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let stderr = self.stderr();
+        for part in parts {
+            assert!(stderr.contains(part), "{part:?} is not in: {stderr}");
+        }
+        self
+    }
+}
+
+/// A running `share` or `seed`, killed at the end of the test.
+pub(crate) struct Seeder {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) magnet: String,
+}
+
+impl Seeder {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line = || lines.next().and_then(Result::ok).unwrap_or_default();
+        let (url, magnet) = (line(), line());
+        if magnet.is_empty() {
+            let output = child.wait_with_output().unwrap();
+            panic!("no magnet link: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Self { child, url, magnet }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it listens, as its URL says.
+    pub(crate) fn address(&self) -> String {
+        let peer = self.url.split("pe=").nth(1).unwrap().split('&').next().unwrap();
+        peer.replace("%3A", ":")
+    }
+
+    /// Sends a signal and gives the exit code.
+    pub(crate) fn signal(mut self, name: &str) -> Option<i32> {
+        kill(name, self.child.id());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Seeder {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn kill(signal: &str, process: u32) {
+    Command::new("kill").args(["-s", signal, &process.to_string()]).status().unwrap();
+}
