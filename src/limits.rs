@@ -53,6 +53,16 @@ pub const MAX_PIECE_LEN: u64 = 64 << 20;
 /// second of writing, so that a crash loses little and a commit costs nothing in the average.
 pub const COMMIT_WINDOW_BLOCKS: usize = 256;
 
+/// Touched blocks remembered before their use is written down: 160 KiB of memory.
+pub const TOUCH_WINDOW: usize = 4_096;
+
+/// Free slots looked up at a time: 8 KiB of memory.
+pub const FREE_SLOTS_AT_ONCE: usize = 1_024;
+
+/// The share of a store's limit that is evicted at once when it is reached, beside what is needed
+/// now: one in so many blocks. Evicting one by one would sync the index for every block put.
+pub const EVICT_AHEAD: u64 = 64;
+
 /// Slots of one slab file: 128 MiB of native blocks.
 pub const SLOTS_PER_SLAB: u64 = 1_024;
 

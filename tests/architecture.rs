@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const WARDENS: &[(&str, &[&str])] = &[
     ("librqbit", &["torrent/session.rs", "torrent/storage.rs"]),
     ("librqbit_core", &["torrent/storage.rs"]),
-    ("redb", &["catalog/", "store/index.rs", "store/mod.rs"]),
+    ("redb", &["catalog/", "store/index", "store/mod.rs"]),
     ("clap", &["cli/"]),
     ("indicatif", &["cli/output.rs"]),
     ("serde_bencode", &["torrent/metainfo.rs", "bencode/"]),

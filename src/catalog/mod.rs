@@ -6,6 +6,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | `"format"` | version of this layout, 1 |
+//! | `meta` | `"check"` | where a check that was broken off goes on |
 //! | `urls` | canonical OFF URL | JSON of [`UrlRecord`] |
 //! | `torrents` | infohash, 20 bytes | JSON of [`TorrentRecord`], the info dict left out |
 //! | `info` | infohash | the info dict, bencoded |
@@ -52,6 +53,9 @@ pub struct UrlRecord {
     pub origin: Origin,
     /// Its swarm, once it was published or joined.
     pub infohash: Option<InfoHash>,
+    /// Whether its blocks are exempt from eviction.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// What is remembered about a torrent.
@@ -107,6 +111,24 @@ impl Catalog {
             path: path.to_owned(),
             source: Box::new(source),
         };
+        let failed_io = |error| failed(redb::Error::Io(error));
+        if !path.try_exists().map_err(failed_io)? {
+            // redb does not create its file all at once, so a new catalog gets its name when it
+            // is whole.
+            let new = path.with_extension("new");
+            owners_file(&new).and_then(|file| file.set_len(0)).map_err(failed_io)?;
+            drop(Self::in_file(&new)?);
+            std::fs::rename(&new, path).map_err(failed_io)?;
+        }
+        Self::in_file(path)
+    }
+
+    fn in_file(path: &Path) -> Result<Self, CatalogError> {
+        let failed = |source: redb::Error| CatalogError::Database {
+            attempt: "open",
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
         let file = owners_file(path).map_err(|error| failed(redb::Error::Io(error)))?;
         let database = Database::builder()
             .set_cache_size(CATALOG_CACHE_LEN)
@@ -150,7 +172,7 @@ impl Catalog {
         }
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let added = since_1970.map_or(0, |duration| duration.as_secs());
-        self.set_url(url, &UrlRecord { added, origin, infohash: None })
+        self.set_url(url, &UrlRecord { added, origin, infohash: None, pinned: false })
     }
 
     /// What is remembered about an OFF URL.
@@ -160,6 +182,47 @@ impl Catalog {
             Ok(transaction.open_table(URLS)?.get(key.as_str())?.map(|v| v.value().to_vec()))
         })?;
         found.map(|bytes| self.parsed(&bytes)).transpose()
+    }
+
+    /// Pins or unpins an OFF URL that is known.
+    pub fn set_pinned(&self, url: &OffUrl, pinned: bool) -> Result<(), CatalogError> {
+        match self.url(url)? {
+            Some(known) => self.set_url(url, &UrlRecord { pinned, ..known }),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets an OFF URL and its torrent.
+    pub fn remove(&self, url: &OffUrl) -> Result<(), CatalogError> {
+        let infohash = self.url(url)?.and_then(|record| record.infohash);
+        let key = key(url);
+        self.write("prune", |transaction| {
+            transaction.open_table(URLS)?.remove(key.as_str())?;
+            if let Some(infohash) = infohash {
+                transaction.open_table(TORRENTS)?.remove(infohash.as_bytes())?;
+                transaction.open_table(INFO)?.remove(infohash.as_bytes())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Where a check that was broken off goes on, if one was.
+    pub fn check_place(&self) -> Result<Option<u64>, CatalogError> {
+        self.read(|transaction| {
+            Ok(transaction.open_table(META)?.get("check")?.map(|place| place.value()))
+        })
+    }
+
+    /// Remembers where a check goes on, or that it is over.
+    pub fn set_check_place(&self, place: Option<u64>) -> Result<(), CatalogError> {
+        self.write("extend", |transaction| {
+            let mut meta = transaction.open_table(META)?;
+            match place {
+                Some(place) => meta.insert("check", place)?,
+                None => meta.remove("check")?,
+            };
+            Ok(())
+        })
     }
 
     /// All OFF URLs, in the order of their texts.

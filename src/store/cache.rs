@@ -1,9 +1,12 @@
 //! A wrapper that keeps the blocks read or put last in memory, verified.
 //!
 //! A BitTorrent peer asks for a block in eight chunks, and a decoder meets each off block again
-//! one tuple later; without this each of them would read and hash the block anew.
+//! one tuple later; without this each of them would read and hash the block anew. A block that is
+//! evicted underneath may be served from here a little longer, which harms nobody.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
@@ -11,7 +14,7 @@ use lru::LruCache;
 use crate::id::BlockId;
 use crate::off::Block;
 
-use super::{BlockStore, Draws, Presence, StoreCensus, StoreError};
+use super::{BlockStore, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount};
 
 /// A store with a cache of whole blocks in front.
 #[derive(Debug)]
@@ -62,7 +65,57 @@ impl<S: BlockStore> BlockStore for CachedStore<S> {
         self.inner.draws(seed)
     }
 
+    fn touch(&self, id: &BlockId) -> Result<bool, StoreError> {
+        self.inner.touch(id)
+    }
+
+    fn lease(&self) -> Lease {
+        self.inner.lease()
+    }
+
     fn census(&self) -> Result<StoreCensus, StoreError> {
         self.inner.census()
+    }
+}
+
+impl<S: Upkeep> Upkeep for CachedStore<S> {
+    fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError> {
+        self.inner.mark(ids, mark)
+    }
+
+    fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError> {
+        self.inner.uses(id)
+    }
+
+    fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError> {
+        self.inner.recount(expected)
+    }
+
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
+        let removed = self.inner.remove_unused(ids);
+        self.recent().clear();
+        removed
+    }
+
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
+        let evicted = self.inner.evict(uses, most, dry);
+        self.recent().clear();
+        evicted
+    }
+
+    fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        self.inner.sharing()
+    }
+
+    fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
+        self.inner.walk(place, most)
+    }
+
+    fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {
+        self.inner.damaged()
+    }
+
+    fn adopt(&self, pack: &Path) -> Result<u64, StoreError> {
+        self.inner.adopt(pack)
     }
 }

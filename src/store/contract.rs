@@ -1,12 +1,15 @@
 //! The contract of [`BlockStore`], held against every implementation.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::id::BlockId;
 use crate::off::{Block, BlockSize};
 
-use super::{BlockStore, CachedStore, Folder, MemoryStore, Presence, SlabStore, StoreCensus};
+use super::{
+    BlockStore, CachedStore, Folder, Mark, MemoryStore, Presence, QuotaStore, SlabStore,
+    StoreCensus, StoreError, Upkeep, UseCount,
+};
 
 fn blocks(count: usize) -> Vec<Block> {
     (0..count).map(|_| Block::random(BlockSize::Native, &mut rand::rng())).collect()
@@ -89,4 +92,198 @@ fn slab_store_keeps_the_contract() {
 #[test]
 fn cached_store_keeps_the_contract() {
     keeps_the_contract(&CachedStore::new(MemoryStore::new(), 3));
+}
+
+/// The second half of the contract.
+fn keeps_up(store: &dyn Upkeep) {
+    takes_the_coldest_first(store);
+    leases_and_pins_hold(store);
+    remembers_uses(store);
+    walks_over_everything_once(store);
+}
+
+fn put_all(store: &dyn Upkeep, count: usize) -> Vec<BlockId> {
+    let blocks = blocks(count);
+    for block in &blocks {
+        store.put(block).unwrap();
+    }
+    store.commit().unwrap();
+    blocks.iter().map(Block::id).collect()
+}
+
+fn held(store: &dyn Upkeep, ids: &[BlockId]) -> Vec<bool> {
+    ids.iter().map(|id| store.presence(id).unwrap() == Presence::Held).collect()
+}
+
+fn clear(store: &dyn Upkeep) {
+    store.recount(&HashMap::new()).unwrap();
+    while store.evict(u32::MAX, 100, false).unwrap() > 0 {}
+    assert_eq!(store.census().unwrap().blocks, 0);
+}
+
+fn takes_the_coldest_first(store: &dyn Upkeep) {
+    clear(store);
+    let ids = put_all(store, 4);
+    store.mark(&ids[..2], Mark { uses: 1, pins: 0 }).unwrap();
+    store.touch(&ids[2]).unwrap();
+    assert_eq!(store.evict(0, 9, true).unwrap(), 2, "two that nobody uses");
+    assert_eq!(store.evict(9, 1, false).unwrap(), 1);
+    assert_eq!(held(store, &ids), [true, true, true, false], "unused before used, old before new");
+    assert_eq!(store.evict(9, 1, false).unwrap(), 1);
+    assert_eq!(store.evict(9, 1, false).unwrap(), 1);
+    assert_eq!(held(store, &ids), [false, true, false, false]);
+    assert_eq!(store.sharing().unwrap(), [(1, 1)]);
+}
+
+fn leases_and_pins_hold(store: &dyn Upkeep) {
+    clear(store);
+    let ids = put_all(store, 3);
+    store.mark(&ids[..1], Mark { uses: 1, pins: 1 }).unwrap();
+    let lease = store.lease();
+    assert!(store.touch(&ids[1]).unwrap());
+    let new = put_all(store, 1);
+    assert_eq!(store.evict(9, 9, false).unwrap(), 1, "all but the pinned, the touched, the new");
+    assert_eq!(store.remove_unused(&[ids[1], new[0]]).unwrap(), 0);
+    assert_eq!(held(store, &ids), [true, true, false]);
+    drop(lease);
+    assert_eq!(store.remove_unused(&ids).unwrap(), 1, "the pinned one is used");
+    store.mark(&ids[..1], Mark { uses: -1, pins: -1 }).unwrap();
+    assert_eq!(store.evict(0, 9, false).unwrap(), 2);
+}
+
+fn remembers_uses(store: &dyn Upkeep) {
+    clear(store);
+    let block = &blocks(1)[0];
+    let id = block.id();
+    store.mark(&[id, id], Mark { uses: 1, pins: 0 }).unwrap();
+    assert_eq!(store.uses(&id).unwrap(), UseCount { uses: 2, pins: 0 }, "though it is not here");
+    store.put(block).unwrap();
+    assert_eq!(store.evict(1, 9, false).unwrap(), 0);
+    assert_eq!(store.evict(2, 9, false).unwrap(), 1);
+    assert_eq!(store.uses(&id).unwrap().uses, 2);
+    let expected = HashMap::from([(id, UseCount { uses: 1, pins: 0 })]);
+    assert_eq!(store.recount(&expected).unwrap(), 1);
+    assert_eq!(store.recount(&expected).unwrap(), 0);
+    assert_eq!(store.uses(&id).unwrap().uses, 1);
+}
+
+fn walks_over_everything_once(store: &dyn Upkeep) {
+    clear(store);
+    let ids: HashSet<BlockId> = put_all(store, 7).into_iter().collect();
+    let (mut place, mut found) = (0, Vec::new());
+    loop {
+        let part = store.walk(place, 3).unwrap();
+        let Some((last, _)) = part.last() else { break };
+        place = last + 1;
+        found.extend(part.iter().map(|(_, id)| *id));
+    }
+    assert_eq!((found.len(), found.into_iter().collect::<HashSet<_>>()), (7, ids));
+}
+
+fn slabs(folder: &tempfile::TempDir) -> SlabStore {
+    SlabStore::open(Arc::new(Folder::open(folder.path()).unwrap())).unwrap()
+}
+
+#[test]
+fn every_store_keeps_up() {
+    let folder = tempfile::tempdir().unwrap();
+    keeps_up(&MemoryStore::new());
+    keeps_up(&slabs(&folder));
+    keeps_up(&CachedStore::new(MemoryStore::new(), 3));
+    keeps_up(&QuotaStore::new(MemoryStore::new(), u64::MAX).unwrap());
+}
+
+#[test]
+fn quota_store_keeps_the_contract() {
+    keeps_the_contract(&QuotaStore::new(MemoryStore::new(), u64::MAX).unwrap());
+}
+
+const BLOCK: u64 = 131_072;
+
+#[test]
+fn a_quota_holds_within_a_block_under_a_flood() {
+    let folder = tempfile::tempdir().unwrap();
+    let limit = 10 * BLOCK + 5;
+    let store = QuotaStore::new(slabs(&folder), limit).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for block in &blocks(30) {
+                    assert!(store.put(block).unwrap());
+                    assert!(store.census().unwrap().bytes <= limit);
+                    // Evicted already or whole, nothing in between.
+                    if let Some(found) = store.get(&block.id()).unwrap() {
+                        assert_eq!(&found, block);
+                    }
+                }
+            });
+        }
+    });
+    let slab = folder.path().join("000000.slab");
+    assert!(std::fs::metadata(slab).unwrap().len() <= 20 * BLOCK, "slots are used again");
+}
+
+#[test]
+fn a_quota_refuses_what_it_cannot_make_room_for() {
+    let store = QuotaStore::new(MemoryStore::new(), 3 * BLOCK).unwrap();
+    let pinned = put_all(&store, 2);
+    store.mark(&pinned, Mark { uses: 1, pins: 1 }).unwrap();
+    let lease = store.lease();
+    let blocks = blocks(3);
+    store.put(&blocks[0]).unwrap();
+    let error = store.put(&blocks[1]).unwrap_err();
+    assert!(matches!(error, StoreError::Full { limit } if limit == 3 * BLOCK));
+    assert_eq!(store.census().unwrap().blocks, 3);
+    drop(lease);
+    store.put(&blocks[1]).unwrap();
+    assert_eq!(held(&store, &[blocks[0].id(), blocks[1].id()]), [false, true]);
+}
+
+#[test]
+fn a_smaller_limit_evicts_when_the_store_opens() {
+    let store = MemoryStore::new();
+    put_all(&store, 5);
+    let store = QuotaStore::new(store, 2 * BLOCK).unwrap();
+    assert_eq!(store.census().unwrap().blocks, 2);
+}
+
+#[test]
+fn taking_blocks_out_punches_holes() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = tempfile::tempdir().unwrap();
+    let store = slabs(&folder);
+    let ids = put_all(&store, 32);
+    let blocks = || std::fs::metadata(folder.path().join("000000.slab")).unwrap().blocks();
+    let before = blocks();
+    assert_eq!(store.remove_unused(&ids[..16]).unwrap(), 16);
+    assert!(blocks() <= before / 2 + 16, "{before} before, {} after", blocks());
+    put_all(&store, 16);
+    assert_eq!(std::fs::metadata(folder.path().join("000000.slab")).unwrap().len(), 32 * BLOCK);
+}
+
+#[test]
+fn a_pack_is_adopted_in_place_and_never_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = folder.path().join("pack.off");
+    let blocks = blocks(5);
+    let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.contents().to_vec()).collect();
+    std::fs::write(&pack, &bytes).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    for store in [&MemoryStore::new() as &dyn Upkeep, &slabs(&home)] {
+        assert_eq!(store.adopt(&pack).unwrap(), 5);
+        assert_eq!(store.adopt(&pack).unwrap(), 0);
+        assert_eq!(store.get(&blocks[3].id()).unwrap().as_ref(), Some(&blocks[3]));
+        let short = folder.path().join("short");
+        std::fs::write(&short, &bytes[1..]).unwrap();
+        assert!(matches!(store.adopt(&short), Err(StoreError::NotAPack { .. })));
+    }
+    let store = slabs(&home);
+    assert_eq!(store.get(&blocks[4].id()).unwrap().as_ref(), Some(&blocks[4]));
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "only the index is new");
+    put_all(&store, 1);
+    store.mark(&[blocks[0].id()], Mark { uses: 1, pins: 0 }).unwrap();
+    assert_eq!(store.evict(0, 100, false).unwrap(), 5);
+    assert_eq!(std::fs::read(&pack).unwrap(), bytes, "evicting forgets, it does not write");
+    std::fs::write(&pack, vec![0; bytes.len()]).unwrap();
+    assert!(matches!(store.get(&blocks[0].id()), Err(StoreError::Damaged { .. })));
 }

@@ -9,10 +9,22 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 /// A flat folder of files.
 pub trait Disk: Debug + Send + Sync {
     /// Opens a file for reading and writing, and creates it if it is not there.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Whether there is a file of this name.
+    fn exists(&self, name: &str) -> io::Result<bool>;
+
+    /// Gives a file another name, over whatever had that name, all or nothing.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Opens a file anywhere for reading only.
+    fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Makes the names of created files durable.
     fn sync_names(&self) -> io::Result<()>;
@@ -42,6 +54,10 @@ pub trait DiskFile: Debug + Send + Sync {
 
     /// Cuts the file or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Gives `len` bytes from `offset` on back to the disk, where it can take them; they read as
+    /// zeros from then on or as before.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
 }
 
 /// A real folder. Its files are readable by their owner only.
@@ -61,6 +77,18 @@ impl Disk for Folder {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         Ok(Arc::new(options.open(self.0.join(name))?))
+    }
+
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.0.join(name).try_exists()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(File::open(path)?))
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -91,5 +119,14 @@ impl DiskFile for File {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         File::set_len(self, len)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(self, how, offset, len) {
+            // A file system without holes keeps the bytes until the slot is used again.
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            other => Ok(other?),
+        }
     }
 }

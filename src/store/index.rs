@@ -1,37 +1,52 @@
-//! The index of a slab store: which block is in which slot.
+//! The index of a slab store: which block is in which slot, and how much it is needed.
 //!
-//! One redb database, four tables, each change a single two-phase transaction (blocks are
-//! somebody else's data, so a checksum alone must not be trusted to pick the right root):
+//! One redb database; each change is a single two-phase transaction (blocks are somebody else's
+//! data, so a checksum alone must not be trusted to pick the right root):
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | `"format"` | version of this layout, 1 |
-//! | `meta` | `"seq"` | sequence number of the next put |
-//! | `blocks` | block id, 32 bytes | slot number, bytes of the block, sequence number |
+//! | `meta` | `"clock"` | the next moment |
+//! | `blocks` | block id, 32 bytes | slot number, bytes of the block, when put, when used last |
 //! | `slots` | slot number | block id |
+//! | `free` | slot number | nothing: the slot was used once and is free |
+//! | `uses` | block id | how many URLs use the block, how many of them are pinned |
+//! | `cold` | uses, when used last, slot number | nothing: blocks in the order of eviction |
 //! | `damaged` | block id | slot number, which is not used again |
+//! | `packs` | number of the first slab | path and blocks of a pack that is read in place |
 //!
-//! Slot `n` is the `n % 1024`-th of slab `n / 1024`. The sequence number counts puts over the
-//! life of the store; it tells a draw which blocks came after it began. A slot below the highest
-//! used one that is in neither table is free.
+//! Slot `n` is the `n % 1024`-th of slab `n / 1024`. Moments count puts and uses over the life of
+//! the store; no clock is read. `uses` holds for blocks that are not here as well, so that one
+//! that comes back is worth what it was. Pinned blocks are not in `cold`.
+
+mod backend;
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
-    TableDefinition, TableError,
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
 };
+
+use backend::Backend;
 
 use crate::id::BlockId;
 use crate::limits::INDEX_CACHE_LEN;
 
-use super::{DiskFile, StoreError};
-use std::io;
+use super::{Disk, DiskFile, Mark, StoreError, UseCount};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+const NAME: &str = "index.redb";
+const NEW_NAME: &str = "index.redb.new";
 const FORMAT: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const BLOCKS: TableDefinition<&[u8; 32], (u64, u32, u64)> = TableDefinition::new("blocks");
+const BLOCKS: TableDefinition<&[u8; 32], (u64, u32, u64, u64)> = TableDefinition::new("blocks");
 const SLOTS: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("slots");
+const FREE: TableDefinition<u64, ()> = TableDefinition::new("free");
+const USES: TableDefinition<&[u8; 32], (u32, u32)> = TableDefinition::new("uses");
+const COLD: TableDefinition<(u32, u64, u64), ()> = TableDefinition::new("cold");
 const DAMAGED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("damaged");
+const PACKS: TableDefinition<u64, (&str, u64)> = TableDefinition::new("packs");
+
+const NO_USE: UseCount = UseCount { uses: 0, pins: 0 };
 
 /// Where a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +55,45 @@ pub(super) struct Entry {
     pub(super) slot: u64,
     /// Bytes of the block.
     pub(super) len: u32,
-    /// When it was put, counted in puts.
-    pub(super) seq: u64,
+    /// When it was put.
+    pub(super) put: u64,
+    /// When it was used last.
+    pub(super) used: u64,
+}
+
+/// A pack that is read in place: its slabs have numbers of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pack {
+    pub(super) first_slab: u64,
+    pub(super) path: String,
+    pub(super) blocks: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Index(Database);
 
 impl Index {
-    /// Opens or creates the index in `file`.
-    pub(super) fn open(file: Arc<dyn DiskFile>) -> Result<Self, StoreError> {
+    /// Opens the index on `disk`, and creates it if there is none.
+    ///
+    /// redb does not create its file all at once, and a crash on the way would leave one that does
+    /// not open. So a new index gets its name when it is whole.
+    pub(super) fn open(disk: &dyn Disk) -> Result<Self, StoreError> {
+        let io = |attempt| {
+            let path = disk.path(NAME);
+            move |source| StoreError::Io { attempt, path, source }
+        };
+        if !disk.exists(NAME).map_err(io("look for"))? {
+            let file = disk.open(NEW_NAME).map_err(io("create"))?;
+            file.set_len(0).map_err(io("create"))?;
+            drop(Self::in_file(Arc::clone(&file))?);
+            file.sync().map_err(io("sync"))?;
+            disk.rename(NEW_NAME, NAME).map_err(io("create"))?;
+            disk.sync_names().map_err(io("sync the folder of"))?;
+        }
+        Self::in_file(disk.open(NAME).map_err(io("open"))?)
+    }
+
+    fn in_file(file: Arc<dyn DiskFile>) -> Result<Self, StoreError> {
         let database = Database::builder()
             .set_cache_size(INDEX_CACHE_LEN)
             .create_with_backend(Backend(file))
@@ -91,6 +135,22 @@ impl Index {
         self.read(|transaction| Ok(transaction.open_table(DAMAGED)?.get(id.as_bytes())?.is_some()))
     }
 
+    /// All blocks in quarantine.
+    pub(super) fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {
+        self.read(|transaction| {
+            let damaged = transaction.open_table(DAMAGED)?;
+            damaged.iter()?.map(|item| Ok(BlockId::from_bytes(*item?.0.value()))).collect()
+        })
+    }
+
+    pub(super) fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError> {
+        self.read(|transaction| {
+            let found = transaction.open_table(USES)?.get(id.as_bytes())?;
+            let (uses, pins) = found.map_or((0, 0), |value| value.value());
+            Ok(UseCount { uses, pins })
+        })
+    }
+
     /// The block in a slot, with its entry; `None` if the slot is free.
     pub(super) fn at(&self, slot: u64) -> Result<Option<(BlockId, Entry)>, StoreError> {
         self.read(|transaction| {
@@ -102,23 +162,47 @@ impl Index {
         })
     }
 
-    /// One more than the highest slot that is or was in use.
-    pub(super) fn end(&self) -> Result<u64, StoreError> {
+    /// Up to `most` blocks in the order of their slots, from `slot` on.
+    pub(super) fn from(&self, slot: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
         self.read(|transaction| {
-            let used =
-                transaction.open_table(SLOTS)?.last()?.map_or(0, |(slot, _)| slot.value() + 1);
-            let mut end = used;
+            let slots = transaction.open_table(SLOTS)?;
+            let mut found = Vec::new();
+            for item in slots.range(slot..)?.take(most) {
+                let (slot, id) = item?;
+                found.push((slot.value(), BlockId::from_bytes(*id.value())));
+            }
+            Ok(found)
+        })
+    }
+
+    /// One more than the highest slot below `limit` that is or was in use.
+    pub(super) fn end(&self, limit: u64) -> Result<u64, StoreError> {
+        self.read(|transaction| {
+            let last = |slot: Option<u64>| slot.map_or(0, |slot| slot + 1);
+            let slots = transaction.open_table(SLOTS)?;
+            let used = slots.range(..limit)?.next_back().transpose()?.map(|item| item.0.value());
+            let free = transaction.open_table(FREE)?.last()?.map(|item| item.0.value());
+            let mut end = last(used).max(last(free));
             for bad in transaction.open_table(DAMAGED)?.iter()? {
-                end = end.max(bad?.1.value() + 1);
+                end =
+                    end.max(Some(bad?.1.value()).filter(|slot| *slot < limit).map_or(0, |s| s + 1));
             }
             Ok(end)
         })
     }
 
-    /// The sequence number of the next put.
-    pub(super) fn next_seq(&self) -> Result<u64, StoreError> {
+    /// The next moment.
+    pub(super) fn clock(&self) -> Result<u64, StoreError> {
         self.read(|transaction| {
-            Ok(transaction.open_table(META)?.get("seq")?.map_or(0, |seq| seq.value()))
+            Ok(transaction.open_table(META)?.get("clock")?.map_or(0, |clock| clock.value()))
+        })
+    }
+
+    /// Up to `most` free slots, from `slot` on.
+    pub(super) fn free(&self, slot: u64, most: usize) -> Result<Vec<u64>, StoreError> {
+        self.read(|transaction| {
+            let free = transaction.open_table(FREE)?;
+            free.range(slot..)?.take(most).map(|item| Ok(item?.0.value())).collect()
         })
     }
 
@@ -130,31 +214,167 @@ impl Index {
         })
     }
 
-    /// Adds blocks, all or none. A damaged block that is added is damaged no longer.
-    pub(super) fn add(&self, added: &[(BlockId, Entry)]) -> Result<(), StoreError> {
-        let next_seq = added.iter().map(|(_, entry)| entry.seq + 1).max().unwrap_or(0);
+    /// How many blocks are used by how many URLs: pairs of (uses, blocks).
+    pub(super) fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        self.read(|transaction| {
+            let blocks = transaction.open_table(BLOCKS)?;
+            let mut counts = std::collections::BTreeMap::new();
+            let mut shared = 0;
+            for item in transaction.open_table(USES)?.iter()? {
+                let (id, count) = item?;
+                if count.value().0 > 0 && blocks.get(id.value())?.is_some() {
+                    *counts.entry(count.value().0).or_insert(0) += 1;
+                    shared += 1;
+                }
+            }
+            let unused = blocks.len()? - shared;
+            Ok((unused > 0).then_some((0, unused)).into_iter().chain(counts).collect())
+        })
+    }
+
+    /// Blocks in the order of eviction: those used by at most `uses` URLs, last used before
+    /// `moment`, up to `most`.
+    pub(super) fn cold(
+        &self,
+        uses: u32,
+        moment: u64,
+        most: usize,
+    ) -> Result<Vec<(BlockId, u64)>, StoreError> {
+        self.read(|transaction| {
+            let slots = transaction.open_table(SLOTS)?;
+            let mut found = Vec::new();
+            for item in transaction.open_table(COLD)?.range(..=(uses, u64::MAX, u64::MAX))? {
+                let (_, last, slot) = item?.0.value();
+                if found.len() >= most {
+                    break;
+                }
+                if let (true, Some(id)) = (last < moment, slots.get(slot)?) {
+                    found.push((BlockId::from_bytes(*id.value()), slot));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Adds blocks and enters uses, all or none. A damaged block that is added is damaged no
+    /// longer.
+    pub(super) fn add(
+        &self,
+        added: &[(BlockId, Entry)],
+        used: &HashMap<BlockId, u64>,
+        clock: u64,
+    ) -> Result<(), StoreError> {
         self.write("extend", |tables| {
-            let seq = tables.meta.get("seq")?.map_or(0, |seq| seq.value());
-            tables.meta.insert("seq", seq.max(next_seq))?;
-            for (id, Entry { slot, len, seq }) in added {
-                tables.blocks.insert(id.as_bytes(), (*slot, *len, *seq))?;
-                tables.slots.insert(slot, id.as_bytes())?;
+            tables.meta.insert("clock", clock)?;
+            for (id, entry) in added {
+                tables.forget(id)?;
+                tables.enter(id, *entry)?;
                 tables.damaged.remove(id.as_bytes())?;
             }
+            for (id, moment) in used {
+                if let Some(entry) = tables.forget(id)? {
+                    tables.enter(id, Entry { used: entry.used.max(*moment), ..entry })?;
+                }
+            }
             Ok(())
+        })
+    }
+
+    /// Changes what blocks are worth.
+    pub(super) fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError> {
+        self.write("mark blocks in", |tables| {
+            for id in ids {
+                let entry = tables.forget(id)?;
+                let UseCount { uses, pins } = tables.uses(id)?;
+                let uses = uses.saturating_add_signed(mark.uses);
+                let pins = pins.saturating_add_signed(mark.pins);
+                tables.set_uses(id, UseCount { uses, pins })?;
+                if let Some(entry) = entry {
+                    tables.enter(id, entry)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes blocks out, where they are still in the slot given. The slots of our own slabs
+    /// (those below `own`) become free. The slots freed.
+    pub(super) fn remove(
+        &self,
+        removed: &[(BlockId, u64)],
+        own: u64,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.write("remove blocks from", |tables| {
+            let mut freed = Vec::new();
+            for (id, slot) in removed {
+                if !tables.is_at(id, *slot)? {
+                    continue;
+                }
+                tables.forget(id)?;
+                if *slot < own {
+                    tables.free.insert(slot, ())?;
+                }
+                freed.push(*slot);
+            }
+            Ok(freed)
         })
     }
 
     /// Takes a block out whose slot does not hold it any more. `false` if the block is elsewhere.
     pub(super) fn quarantine(&self, id: &BlockId, slot: u64) -> Result<bool, StoreError> {
         self.write("quarantine a block in", |tables| {
-            let there = tables.blocks.get(id.as_bytes())?.is_some_and(|e| e.value().0 == slot);
+            let there = tables.is_at(id, slot)?;
             if there {
-                tables.blocks.remove(id.as_bytes())?;
-                tables.slots.remove(slot)?;
+                tables.forget(id)?;
                 tables.damaged.insert(id.as_bytes(), slot)?;
             }
             Ok(there)
+        })
+    }
+
+    /// Makes `expected` all uses there are. How many blocks were worth something else before.
+    pub(super) fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError> {
+        let found = self.read(|transaction| {
+            let mut found = HashMap::new();
+            for item in transaction.open_table(USES)?.iter()? {
+                let (id, value) = item?;
+                let (uses, pins) = value.value();
+                found.insert(BlockId::from_bytes(*id.value()), UseCount { uses, pins });
+            }
+            Ok(found)
+        })?;
+        let gone = found.keys().filter(|id| !expected.contains_key(id)).map(|id| (id, &NO_USE));
+        let wrong = expected.iter().filter(|(id, count)| found.get(id) != Some(count));
+        let wrong: Vec<_> = wrong.chain(gone).collect();
+        self.write("recount uses in", |tables| {
+            for (id, count) in &wrong {
+                let entry = tables.forget(id)?;
+                tables.set_uses(id, **count)?;
+                if let Some(entry) = entry {
+                    tables.enter(id, entry)?;
+                }
+            }
+            Ok(wrong.len() as u64)
+        })
+    }
+
+    /// All packs that are read in place.
+    pub(super) fn packs(&self) -> Result<Vec<Pack>, StoreError> {
+        self.read(|transaction| {
+            let packs = transaction.open_table(PACKS)?;
+            let list = packs.iter()?.map(|item| {
+                let (first_slab, value) = item?;
+                let (path, blocks) = value.value();
+                Ok(Pack { first_slab: first_slab.value(), path: path.to_owned(), blocks })
+            });
+            list.collect()
+        })
+    }
+
+    pub(super) fn add_pack(&self, pack: &Pack) -> Result<(), StoreError> {
+        self.write("extend", |tables| {
+            tables.packs.insert(pack.first_slab, (pack.path.as_str(), pack.blocks))?;
+            Ok(())
         })
     }
 
@@ -171,23 +391,26 @@ impl Index {
         attempt: &'static str,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let failed = failed(attempt);
-        let mut transaction = self.0.begin_write().map_err(|e| failed(e.into()))?;
+        let mut transaction = self.0.begin_write().map_err(failed(attempt))?;
         // Two-phase commits, and the allocator's state saved with each: reopening after a crash
         // takes milliseconds, whatever the size.
         transaction.set_quick_repair(true);
         let done = Tables::open(&transaction).and_then(|mut tables| change(&mut tables));
-        let done = done.map_err(&failed)?;
-        transaction.commit().map_err(|e| failed(e.into()))?;
+        let done = done.map_err(failed(attempt))?;
+        transaction.commit().map_err(failed(attempt))?;
         Ok(done)
     }
 }
 
 struct Tables<'t> {
     meta: redb::Table<'t, &'static str, u64>,
-    blocks: redb::Table<'t, &'static [u8; 32], (u64, u32, u64)>,
+    blocks: redb::Table<'t, &'static [u8; 32], (u64, u32, u64, u64)>,
     slots: redb::Table<'t, u64, &'static [u8; 32]>,
+    free: redb::Table<'t, u64, ()>,
+    uses: redb::Table<'t, &'static [u8; 32], (u32, u32)>,
+    cold: redb::Table<'t, (u32, u64, u64), ()>,
     damaged: redb::Table<'t, &'static [u8; 32], u64>,
+    packs: redb::Table<'t, u64, (&'static str, u64)>,
 }
 
 impl<'t> Tables<'t> {
@@ -196,41 +419,61 @@ impl<'t> Tables<'t> {
             meta: transaction.open_table(META)?,
             blocks: transaction.open_table(BLOCKS)?,
             slots: transaction.open_table(SLOTS)?,
+            free: transaction.open_table(FREE)?,
+            uses: transaction.open_table(USES)?,
+            cold: transaction.open_table(COLD)?,
             damaged: transaction.open_table(DAMAGED)?,
+            packs: transaction.open_table(PACKS)?,
         })
+    }
+
+    fn uses(&self, id: &BlockId) -> Result<UseCount, redb::Error> {
+        let found = self.uses.get(id.as_bytes())?.map_or((0, 0), |value| value.value());
+        Ok(UseCount { uses: found.0, pins: found.1 })
+    }
+
+    fn set_uses(&mut self, id: &BlockId, count: UseCount) -> Result<(), redb::Error> {
+        if count == NO_USE {
+            self.uses.remove(id.as_bytes())?;
+        } else {
+            self.uses.insert(id.as_bytes(), (count.uses, count.pins))?;
+        }
+        Ok(())
+    }
+
+    fn is_at(&self, id: &BlockId, slot: u64) -> Result<bool, redb::Error> {
+        Ok(self.blocks.get(id.as_bytes())?.is_some_and(|value| value.value().0 == slot))
+    }
+
+    /// Enters a block in all tables that list blocks which are here.
+    fn enter(&mut self, id: &BlockId, entry: Entry) -> Result<(), redb::Error> {
+        let Entry { slot, len, put, used } = entry;
+        self.blocks.insert(id.as_bytes(), (slot, len, put, used))?;
+        self.slots.insert(slot, id.as_bytes())?;
+        self.free.remove(slot)?;
+        let UseCount { uses, pins } = self.uses(id)?;
+        if pins == 0 {
+            self.cold.insert((uses, used, slot), ())?;
+        }
+        Ok(())
+    }
+
+    /// Strikes a block out of the tables that list blocks which are here.
+    fn forget(&mut self, id: &BlockId) -> Result<Option<Entry>, redb::Error> {
+        let Some(entry) = self.blocks.remove(id.as_bytes())?.map(|value| entry(value.value()))
+        else {
+            return Ok(None);
+        };
+        self.slots.remove(entry.slot)?;
+        self.cold.remove((self.uses(id)?.uses, entry.used, entry.slot))?;
+        Ok(Some(entry))
     }
 }
 
-const fn entry((slot, len, seq): (u64, u32, u64)) -> Entry {
-    Entry { slot, len, seq }
+const fn entry((slot, len, put, used): (u64, u32, u64, u64)) -> Entry {
+    Entry { slot, len, put, used }
 }
 
 fn failed<E: Into<redb::Error>>(attempt: &'static str) -> impl Fn(E) -> StoreError {
     move |error| StoreError::Index { attempt, source: Box::new(error.into()) }
-}
-
-/// A file of ours as redb wants it.
-#[derive(Debug)]
-struct Backend(Arc<dyn DiskFile>);
-
-impl StorageBackend for Backend {
-    fn len(&self) -> Result<u64, io::Error> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.0.read_at(out, offset)
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        self.0.sync()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.0.write_at(data, offset)
-    }
 }

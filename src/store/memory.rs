@@ -1,19 +1,34 @@
 //! A store in memory: the plainest thing that keeps the contract.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
 use crate::id::BlockId;
+use crate::limits::BLOCK_LEN;
 use crate::off::Block;
 
-use super::{BlockStore, Draws, Presence, StoreCensus, StoreError};
+use super::lease::Leases;
+use super::{BlockStore, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount};
 
 /// Blocks in a map. Nothing survives the process, so `commit` has nothing to do.
 #[derive(Debug, Default)]
-pub struct MemoryStore(std::sync::RwLock<HashMap<BlockId, Block>>);
+pub struct MemoryStore {
+    state: Mutex<State>,
+    leases: Leases,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Blocks, and when each was used last.
+    blocks: HashMap<BlockId, (Block, u64)>,
+    uses: HashMap<BlockId, UseCount>,
+    clock: u64,
+}
 
 impl MemoryStore {
     /// An empty store.
@@ -22,24 +37,45 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<BlockId, Block>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A map of whole blocks is never left half changed by a panic.
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn now(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock - 1
+    }
+
+    fn uses(&self, id: &BlockId) -> UseCount {
+        self.uses.get(id).copied().unwrap_or_default()
+    }
+
+    fn may_go(&self, id: &BlockId, floor: u64) -> bool {
+        self.uses(id).pins == 0 && self.blocks.get(id).is_some_and(|(_, used)| *used < floor)
+    }
+
+    fn take(&mut self, ids: &[BlockId]) -> u64 {
+        ids.iter().filter(|id| self.blocks.remove(id).is_some()).count() as u64
     }
 }
 
 impl BlockStore for MemoryStore {
     fn put(&self, block: &Block) -> Result<bool, StoreError> {
-        let mut blocks = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(blocks.insert(block.id(), block.clone()).is_none())
+        let mut state = self.state();
+        let now = state.now();
+        Ok(state.blocks.insert(block.id(), (block.clone(), now)).is_none())
     }
 
     fn get(&self, id: &BlockId) -> Result<Option<Block>, StoreError> {
-        Ok(self.read().get(id).cloned())
+        Ok(self.state().blocks.get(id).map(|(block, _)| block.clone()))
     }
 
     fn presence(&self, id: &BlockId) -> Result<Presence, StoreError> {
-        Ok(if self.read().contains_key(id) { Presence::Held } else { Presence::Absent })
+        let held = self.state().blocks.contains_key(id);
+        Ok(if held { Presence::Held } else { Presence::Absent })
     }
 
     fn commit(&self) -> Result<(), StoreError> {
@@ -47,15 +83,113 @@ impl BlockStore for MemoryStore {
     }
 
     fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError> {
-        let mut ids: Vec<BlockId> = self.read().keys().copied().collect();
+        let mut ids: Vec<BlockId> = self.state().blocks.keys().copied().collect();
         ids.sort_unstable();
         ids.shuffle(&mut StdRng::seed_from_u64(seed));
         Ok(Box::new(ids.into_iter().map(Ok)))
     }
 
+    fn touch(&self, id: &BlockId) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let now = state.now();
+        let found = state.blocks.get_mut(id);
+        Ok(found.map(|(_, used)| *used = now).is_some())
+    }
+
+    fn lease(&self) -> Lease {
+        self.leases.begin(self.state().clock)
+    }
+
     fn census(&self) -> Result<StoreCensus, StoreError> {
-        let blocks = self.read();
-        let bytes = blocks.values().map(|block| block.size().len() as u64).sum();
-        Ok(StoreCensus { blocks: blocks.len() as u64, bytes, damaged: 0 })
+        let state = self.state();
+        let bytes = state.blocks.values().map(|(block, _)| block.size().len() as u64).sum();
+        Ok(StoreCensus { blocks: state.blocks.len() as u64, bytes, damaged: 0 })
+    }
+}
+
+impl Upkeep for MemoryStore {
+    fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError> {
+        let mut state = self.state();
+        for id in ids {
+            let count = state.uses.entry(*id).or_default();
+            count.uses = count.uses.saturating_add_signed(mark.uses);
+            count.pins = count.pins.saturating_add_signed(mark.pins);
+        }
+        Ok(())
+    }
+
+    fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError> {
+        Ok(self.state().uses(id))
+    }
+
+    fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let mut ids: Vec<BlockId> = state.uses.keys().chain(expected.keys()).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let right = |id: &BlockId| expected.get(id).copied().unwrap_or_default();
+        let wrong = ids.iter().filter(|id| state.uses(id) != right(id)).count() as u64;
+        state.uses.clone_from(expected);
+        Ok(wrong)
+    }
+
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
+        let floor = self.leases.floor();
+        let mut state = self.state();
+        let unused = |id: &&BlockId| state.uses(id).uses == 0 && state.may_go(id, floor);
+        let victims: Vec<BlockId> = ids.iter().filter(unused).copied().collect();
+        Ok(state.take(&victims))
+    }
+
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
+        let floor = self.leases.floor();
+        let mut state = self.state();
+        let mut cold: Vec<_> = state
+            .blocks
+            .iter()
+            .map(|(id, (_, used))| (state.uses(id).uses, *used, *id))
+            .filter(|(count, _, id)| *count <= uses && state.may_go(id, floor))
+            .collect();
+        cold.sort_unstable();
+        cold.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        let victims: Vec<BlockId> = cold.into_iter().map(|(_, _, id)| id).collect();
+        Ok(if dry { victims.len() as u64 } else { state.take(&victims) })
+    }
+
+    fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        let state = self.state();
+        let mut counts = BTreeMap::new();
+        for id in state.blocks.keys() {
+            *counts.entry(state.uses(id).uses).or_insert(0) += 1;
+        }
+        Ok(counts.into_iter().collect())
+    }
+
+    fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
+        let mut ids: Vec<BlockId> = self.state().blocks.keys().copied().collect();
+        ids.sort_unstable();
+        let from = usize::try_from(place).unwrap_or(usize::MAX);
+        Ok((0..).zip(ids).skip(from).take(most).collect())
+    }
+
+    fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn adopt(&self, pack: &Path) -> Result<u64, StoreError> {
+        let failed =
+            |source| StoreError::Io { attempt: "read the pack", path: pack.to_owned(), source };
+        let contents = std::fs::read(pack).map_err(failed)?;
+        if contents.is_empty() || contents.len() % BLOCK_LEN != 0 {
+            let why = "its length is no whole number of blocks".to_owned();
+            return Err(StoreError::NotAPack { path: pack.to_owned(), why });
+        }
+        let mut new = 0;
+        for contents in contents.chunks_exact(BLOCK_LEN) {
+            if let Ok(block) = Block::from_piece(contents.to_vec().into()) {
+                new += u64::from(self.put(&block)?);
+            }
+        }
+        Ok(new)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`BlockStore`] is the boundary; its doc is the contract, and `contract.rs` holds it against
 //! every implementation: [`SlabStore`] on disk, [`MemoryStore`] for tests and small things,
-//! [`CachedStore`] around either.
+//! [`QuotaStore`] and [`CachedStore`] around either. [`Upkeep`] is the second half of it, for
+//! whoever decides what is worth keeping.
 //!
 //! The trait is synchronous on purpose: librqbit's storage interface is, and a block is read in
 //! less time than a hop to another thread takes when it is in the page cache.
@@ -11,19 +12,30 @@ mod cache;
 #[cfg(test)]
 mod contract;
 mod disk;
+#[cfg(test)]
+mod fault;
+mod files;
 mod index;
+mod lease;
 mod memory;
+#[cfg(test)]
+mod model;
+mod quota;
+mod shuffle;
 mod slabs;
 
+use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::id::BlockId;
 use crate::off::Block;
 
 pub use cache::CachedStore;
 pub use disk::{Disk, DiskFile, Folder};
+pub use lease::Lease;
 pub use memory::MemoryStore;
+pub use quota::QuotaStore;
 pub use slabs::SlabStore;
 
 /// A set of blocks.
@@ -55,8 +67,73 @@ pub trait BlockStore: Send + Sync {
     /// and memory however many blocks are held.
     fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError>;
 
+    /// Counts a block as used now. `false` if it is not held.
+    fn touch(&self, id: &BlockId) -> Result<bool, StoreError>;
+
+    /// Keeps all blocks that are put or touched from now on, until the lease is dropped: nothing
+    /// evicts or removes them.
+    fn lease(&self) -> Lease;
+
     /// What is held.
     fn census(&self) -> Result<StoreCensus, StoreError>;
+}
+
+/// What a store lets the owner of names do: say what blocks are worth, and take them out.
+///
+/// # Contract
+///
+/// * Uses and pins are remembered for blocks that are not held, too.
+/// * Neither [`remove`](Self::remove) nor [`evict`](Self::evict) takes a block that is pinned or
+///   that was put or touched under a [`lease`](BlockStore::lease) which still lives.
+/// * A block that is taken out is absent, its bytes are given back to the disk.
+pub trait Upkeep: BlockStore {
+    /// Changes how many URLs use and pin each of `ids`; an id that is repeated counts repeatedly.
+    fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError>;
+
+    /// How many URLs use and pin a block.
+    fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError>;
+
+    /// Makes `expected` all uses there are, and says how many blocks were worth something else.
+    fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError>;
+
+    /// Takes those of `ids` out that no URL uses: how many.
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError>;
+
+    /// Takes out up to `most` blocks that at most `uses` URLs use, those with the fewest uses
+    /// first and of these the least recently used first: how many. With `dry` they stay.
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError>;
+
+    /// How many blocks are used by how many URLs: pairs (uses, blocks), by uses.
+    fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError>;
+
+    /// Up to `most` blocks from `place` on, each with its place, in an order that does not change
+    /// while they stay: for walks that can be broken off and taken up again.
+    fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError>;
+
+    /// All blocks found damaged and not replaced yet.
+    fn damaged(&self) -> Result<Vec<BlockId>, StoreError>;
+
+    /// Takes the blocks of a pack in without copying them: the file is read where it is, verified
+    /// on every read and never written. How many blocks are new.
+    fn adopt(&self, pack: &Path) -> Result<u64, StoreError>;
+}
+
+/// A change of what a block is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// URLs that use it more, or less.
+    pub uses: i32,
+    /// Pinned URLs that use it more, or less.
+    pub pins: i32,
+}
+
+/// What a block is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UseCount {
+    /// URLs that use it.
+    pub uses: u32,
+    /// Pinned URLs among them.
+    pub pins: u32,
 }
 
 /// The iterator of [`BlockStore::draws`].
@@ -113,6 +190,28 @@ pub enum StoreError {
         /// Why it failed.
         source: Box<redb::Error>,
     },
+    /// A block that does not fit into a slot of this store.
+    #[error("a block of {len} bytes does not fit into slots of {slot} bytes")]
+    TooLarge {
+        /// Bytes of the block.
+        len: usize,
+        /// Bytes of a slot.
+        slot: u64,
+    },
+    /// A pack that cannot be one.
+    #[error("{} is not a pack: {why}", path.display())]
+    NotAPack {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The limit is reached, and everything that is held is pinned or in use.
+    #[error("the store is full: its limit is {limit} bytes, and nothing can be evicted")]
+    Full {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The store was written by a later version of this program.
     #[error("the store has format {found}; this program knows formats up to {known}")]
     Version {
@@ -132,7 +231,7 @@ impl StoreError {
             Self::Index { source, .. } => {
                 matches!(&**source, redb::Error::Io(source) if is_full(source))
             }
-            Self::Damaged { .. } | Self::Version { .. } => false,
+            _ => false,
         }
     }
 }

@@ -1,0 +1,164 @@
+//! The files of a slab store: slots in slab files of our own, and packs that are read in place.
+//!
+//! A bounded number of them is open at a time. Slabs of our own count up from 0. A pack that was
+//! adopted gets slab numbers from 2^40 on, a run of them, so that its blocks have slot numbers
+//! like all others; it is never written to.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use crate::limits::{BLOCK_LEN, MAX_OPEN_SLABS, SLOTS_PER_SLAB};
+
+use super::index::{Entry, Pack};
+use super::{Disk, DiskFile, StoreError};
+
+/// The first slab that is not ours.
+const FOREIGN_SLAB: u64 = 1 << 40;
+
+/// The first slot that is not ours.
+pub(super) const FOREIGN_SLOT: u64 = FOREIGN_SLAB * SLOTS_PER_SLAB;
+
+#[derive(Debug)]
+pub(super) struct Files {
+    disk: Arc<dyn Disk>,
+    slot_len: u64,
+    open: Mutex<LruCache<u64, Arc<dyn DiskFile>>>,
+    packs: RwLock<Vec<Pack>>,
+}
+
+/// Where a slot is: in which file, by the number of its first slab, and at which byte.
+struct Place {
+    file: u64,
+    offset: u64,
+}
+
+impl Files {
+    pub(super) fn new(disk: Arc<dyn Disk>, slot_len: u64, packs: Vec<Pack>) -> Self {
+        let capacity = NonZeroUsize::new(MAX_OPEN_SLABS).unwrap_or(NonZeroUsize::MIN);
+        let open = Mutex::new(LruCache::new(capacity));
+        Self { disk, slot_len, open, packs: RwLock::new(packs) }
+    }
+
+    pub(super) const fn slot_len(&self) -> u64 {
+        self.slot_len
+    }
+
+    pub(super) fn write(&self, slot: u64, contents: &[u8]) -> Result<(), StoreError> {
+        if contents.len() as u64 > self.slot_len {
+            return Err(StoreError::TooLarge { len: contents.len(), slot: self.slot_len });
+        }
+        let Place { file, offset } = self.place(slot);
+        let written = self.file(file)?.write_at(contents, offset);
+        written.map_err(|error| self.failed("write a block to", file, error))
+    }
+
+    /// The bytes in a slot; `None` if the file ends before them.
+    pub(super) fn read(&self, entry: Entry) -> Result<Option<Bytes>, StoreError> {
+        let Place { file, offset } = self.place(entry.slot);
+        let mut contents = vec![0; entry.len as usize];
+        match self.file(file)?.read_at(&mut contents, offset) {
+            Ok(()) => Ok(Some(contents.into())),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(self.failed("read a block from", file, error)),
+        }
+    }
+
+    /// Gives the bytes of free slots back to the disk.
+    pub(super) fn punch(&self, slots: &[u64]) -> Result<(), StoreError> {
+        for slot in slots.iter().filter(|slot| **slot < FOREIGN_SLOT) {
+            let Place { file, offset } = self.place(*slot);
+            let punched = self.file(file)?.punch(offset, self.slot_len);
+            punched.map_err(|error| self.failed("free a slot of", file, error))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&self, slabs: &BTreeSet<u64>) -> Result<(), StoreError> {
+        for &slab in slabs {
+            self.file(slab)?.sync().map_err(|error| self.failed("sync", slab, error))?;
+        }
+        // One sync of the folder makes the names of new slabs durable too.
+        self.disk.sync_names().map_err(|error| self.failed("sync the folder of", 0, error))
+    }
+
+    /// Makes a pack of whole blocks readable in place.
+    pub(super) fn add_pack(&self, path: &Path) -> Result<Pack, StoreError> {
+        let path = path.canonicalize().map_err(|source| StoreError::Io {
+            attempt: "open the pack",
+            path: path.to_owned(),
+            source,
+        })?;
+        let not_a_pack =
+            |why: &str| StoreError::NotAPack { path: path.clone(), why: why.to_owned() };
+        let len = self.disk.open_foreign(&path).and_then(|file| file.len());
+        let len = len.map_err(|source| StoreError::Io {
+            attempt: "open the pack",
+            path: path.clone(),
+            source,
+        })?;
+        if len == 0 || len % BLOCK_LEN as u64 != 0 || self.slot_len != BLOCK_LEN as u64 {
+            return Err(not_a_pack("its length is no whole number of blocks"));
+        }
+        let name = path.to_str().ok_or_else(|| not_a_pack("its path is not UTF-8"))?.to_owned();
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = packs.iter().find(|pack| pack.path == name) {
+            return Ok(known.clone());
+        }
+        let first_slab = packs.iter().map(end_slab).max().unwrap_or(FOREIGN_SLAB);
+        let pack = Pack { first_slab, path: name, blocks: len / BLOCK_LEN as u64 };
+        packs.push(pack.clone());
+        Ok(pack)
+    }
+
+    fn place(&self, slot: u64) -> Place {
+        let slab = slot / SLOTS_PER_SLAB;
+        let file = self.pack_of(slab).map_or(slab, |pack| pack.first_slab);
+        Place { file, offset: (slot - file * SLOTS_PER_SLAB) * self.slot_len }
+    }
+
+    fn pack_of(&self, slab: u64) -> Option<Pack> {
+        if slab < FOREIGN_SLAB {
+            return None;
+        }
+        let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
+        packs.iter().find(|pack| (pack.first_slab..end_slab(pack)).contains(&slab)).cloned()
+    }
+
+    pub(super) fn file(&self, number: u64) -> Result<Arc<dyn DiskFile>, StoreError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = open.try_get_or_insert(number, || match self.pack_of(number) {
+            Some(pack) => self.disk.open_foreign(Path::new(&pack.path)),
+            None => self.disk.open(&name(number)),
+        });
+        opened.cloned().map_err(|error| self.failed("open", number, error))
+    }
+
+    fn path(&self, file: u64) -> PathBuf {
+        self.pack_of(file).map_or_else(|| self.disk.path(&name(file)), |pack| pack.path.into())
+    }
+
+    fn failed(&self, attempt: &'static str, file: u64, source: io::Error) -> StoreError {
+        StoreError::Io { attempt, path: self.path(file), source }
+    }
+
+    /// A slot in words.
+    pub(super) fn describe(&self, slot: u64) -> String {
+        let Place { file, offset } = self.place(slot);
+        format!("{}, slot {}", self.path(file).display(), offset / self.slot_len)
+    }
+}
+
+/// The first slab after those of a pack.
+const fn end_slab(pack: &Pack) -> u64 {
+    pack.first_slab + pack.blocks.div_ceil(SLOTS_PER_SLAB)
+}
+
+fn name(slab: u64) -> String {
+    format!("{slab:06}.slab")
+}

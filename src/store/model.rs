@@ -1,0 +1,266 @@
+//! The slab store against a plain map, on a disk that fails; and its crashes, one by one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::id::BlockId;
+use crate::off::{Block, BlockSize};
+
+use super::fault::{FaultDisk, Kept};
+use super::{BlockStore, Mark, Presence, SlabStore, StoreError, Upkeep};
+
+/// Small slots, so that a test can afford hundreds of stores.
+const SIZE: BlockSize = BlockSize::LegacyNano;
+
+fn open(disk: &FaultDisk) -> Result<SlabStore, StoreError> {
+    SlabStore::open_with_slots(Arc::new(disk.clone()), SIZE.len() as u64)
+}
+
+fn blocks(count: usize, seed: u64) -> Vec<Block> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..count).map(|_| Block::random(SIZE, &mut rng)).collect()
+}
+
+/// What a run has been promised.
+#[derive(Default)]
+struct Promised {
+    /// Durable by an acknowledged commit, and nobody tried to take them out since.
+    kept: HashSet<BlockId>,
+}
+
+/// Puts, commits, uses, takes out and puts again, until the disk stops.
+fn work(store: &SlabStore, blocks: &[Block], promised: &mut Promised) -> Result<(), StoreError> {
+    for part in blocks.chunks(4) {
+        for block in part {
+            store.put(block)?;
+        }
+        store.commit()?;
+        promised.kept.extend(part.iter().map(Block::id));
+        let ids: Vec<BlockId> = part.iter().map(Block::id).collect();
+        store.mark(&ids[1..], Mark { uses: 1, pins: 0 })?;
+        promised.kept.remove(&ids[0]);
+        store.remove_unused(&ids)?;
+        store.touch(&ids[1])?;
+    }
+    // All that are left are used once; the first of the first part has been touched since.
+    let victim = blocks[2].id();
+    promised.kept.remove(&victim);
+    store.evict(u32::MAX, 1, false)?;
+    assert_eq!(store.presence(&victim)?, Presence::Absent, "the coldest goes first");
+    store.commit()
+}
+
+fn check(disk: &FaultDisk, blocks: &[Block], promised: &Promised, when: &str) {
+    let store = open(disk).unwrap_or_else(|error| panic!("{when}: does not open: {error}"));
+    for block in blocks {
+        match store.get(&block.id()) {
+            Ok(Some(found)) => assert_eq!(&found, block),
+            Ok(None) => assert!(!promised.kept.contains(&block.id()), "{when}: a block is lost"),
+            Err(error) => panic!("{when}: {error}"),
+        }
+    }
+    // It works on as if nothing had been.
+    for block in blocks {
+        store.put(block).unwrap();
+    }
+    store.commit().unwrap();
+    assert_eq!(store.census().unwrap().blocks, blocks.len() as u64, "{when}");
+}
+
+/// Stops the machine at every single write and sync, with three fates for what was not synced.
+#[test]
+fn survives_a_crash_at_every_write() {
+    let blocks = blocks(12, 1);
+    let trial = FaultDisk::default();
+    let store = open(&trial).unwrap();
+    work(&store, &blocks, &mut Promised::default()).unwrap();
+    let changes = trial.changes();
+    drop(store);
+    assert!(changes > 100, "{changes} writes and syncs");
+    for stop in 1..=changes {
+        let disk = FaultDisk::default();
+        disk.stop_at(stop);
+        let mut promised = Promised::default();
+        if let Ok(store) = open(&disk) {
+            work(&store, &blocks, &mut promised).unwrap_err();
+        }
+        for kept in [Kept::None, Kept::All, Kept::Some(stop)] {
+            let when = format!("stopped at {stop}, {kept:?}");
+            check(&disk.after_crash(kept), &blocks, &promised, &when);
+        }
+    }
+}
+
+/// A change that fails while the machine runs on (a full disk) harms nothing that was promised.
+#[test]
+fn survives_a_failure_of_every_write() {
+    let blocks = blocks(12, 2);
+    let trial = FaultDisk::default();
+    work(&open(&trial).unwrap(), &blocks, &mut Promised::default()).unwrap();
+    for fail in 1..=trial.changes() {
+        let disk = FaultDisk::default();
+        disk.fail_at(fail);
+        let mut promised = Promised::default();
+        if let Ok(store) = open(&disk) {
+            let _ = work(&store, &blocks, &mut promised);
+        }
+        check(&disk.after_crash(Kept::All), &blocks, &promised, &format!("failed at {fail}"));
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_a_slab_is_found() {
+    let blocks = blocks(3, 3);
+    let disk = FaultDisk::default();
+    let store = open(&disk).unwrap();
+    for block in &blocks {
+        store.put(block).unwrap();
+    }
+    drop(store);
+    let name = "000000.slab";
+    assert_eq!(disk.len(name), 3 * SIZE.len());
+    for offset in 0..disk.len(name) {
+        let disk = disk.after_crash(Kept::All);
+        disk.flip(name, offset);
+        let store = open(&disk).unwrap();
+        for (place, id) in store.walk(0, 9).unwrap() {
+            let hurt = place as usize == offset / SIZE.len();
+            match store.get(&id) {
+                Err(StoreError::Damaged { id: named, .. }) => assert!(hurt && named == id),
+                found => assert!(!hurt && found.unwrap().is_some()),
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(usize),
+    Commit,
+    Touch(usize),
+    Mark(usize, i32),
+    RemoveUnused(usize),
+    Evict(u32, u64),
+    Reopen,
+    FailSoon(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let block = 0..20_usize;
+    prop_oneof![
+        5 => block.clone().prop_map(Step::Put),
+        2 => Just(Step::Commit),
+        1 => block.clone().prop_map(Step::Touch),
+        1 => (block.clone(), -1..2).prop_map(|(block, uses)| Step::Mark(block, uses)),
+        1 => block.prop_map(Step::RemoveUnused),
+        1 => (0..3_u32, 1..4_u64).prop_map(|(uses, most)| Step::Evict(uses, most)),
+        1 => Just(Step::Reopen),
+        1 => (1..30_u64).prop_map(Step::FailSoon),
+    ]
+}
+
+/// What a block may be: after a failed operation nobody can know.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Here,
+    Gone,
+    Unknown,
+}
+
+struct Model {
+    blocks: Vec<Block>,
+    states: HashMap<BlockId, State>,
+}
+
+impl Model {
+    fn set(&mut self, id: BlockId, state: State, done: bool) {
+        self.states.insert(id, if done { state } else { State::Unknown });
+    }
+
+    fn doubt_all(&mut self) {
+        self.states.values_mut().for_each(|state| *state = State::Unknown);
+    }
+
+    fn run(&mut self, store: &SlabStore, step: &Step) {
+        let id = |at: usize| self.blocks[at].id();
+        match *step {
+            Step::Put(at) => {
+                let done = store.put(&self.blocks[at]).is_ok();
+                self.set(id(at), State::Here, done);
+            }
+            Step::Commit => {
+                let _ = store.commit();
+            }
+            Step::Touch(at) => {
+                if let (Ok(held), Some(State::Here)) =
+                    (store.touch(&id(at)), self.states.get(&id(at)))
+                {
+                    assert!(held);
+                }
+            }
+            Step::Mark(at, uses) => {
+                let _ = store.mark(&[id(at)], Mark { uses, pins: 0 });
+            }
+            Step::RemoveUnused(at) => match store.remove_unused(&[id(at)]) {
+                Ok(1) => self.set(id(at), State::Gone, true),
+                Ok(_) => {}
+                Err(_) => self.set(id(at), State::Gone, false),
+            },
+            Step::Evict(uses, most) => {
+                if store.evict(uses, most, false).map_or(true, |evicted| evicted > 0) {
+                    self.doubt_all();
+                }
+            }
+            Step::Reopen | Step::FailSoon(_) => {}
+        }
+    }
+
+    fn check(&mut self, store: &SlabStore) {
+        for block in &self.blocks {
+            let found = store.get(&block.id()).unwrap();
+            let state = self.states.entry(block.id()).or_insert(State::Gone);
+            match (*state, found) {
+                (State::Here, None) => panic!("a block is lost"),
+                (State::Gone, Some(_)) => panic!("a block came back"),
+                (_, found) => *state = if found.is_some() { State::Here } else { State::Gone },
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn agrees_with_a_map_whatever_fails(steps in prop::collection::vec(step(), 1..60)) {
+        let mut disk = FaultDisk::default();
+        let mut store = open(&disk).unwrap();
+        let mut model = Model { blocks: blocks(20, 4), states: HashMap::new() };
+        for step in &steps {
+            match step {
+                Step::FailSoon(changes) => disk.fail_at(*changes),
+                Step::Reopen => {
+                    let committed = store.commit().is_ok();
+                    drop(store);
+                    if !committed {
+                        model.doubt_all();
+                    }
+                    disk = disk.after_crash(Kept::All);
+                    store = open(&disk).unwrap();
+                    model.check(&store);
+                }
+                step => model.run(&store, step),
+            }
+        }
+        // A database that has seen an error refuses to go on until it is opened again.
+        let committed = store.commit().is_ok();
+        drop(store);
+        if !committed {
+            model.doubt_all();
+        }
+        model.check(&open(&disk.after_crash(Kept::All)).unwrap());
+    }
+}

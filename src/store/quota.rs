@@ -1,0 +1,157 @@
+//! A wrapper that keeps a store within a number of bytes, always, to within one block.
+//!
+//! A new block makes room for itself before it is written: the blocks that the fewest URLs use
+//! and that were used longest ago go first; pinned blocks and those of a running put or get never
+//! go. If that is not enough the put fails and everything stays as it was.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::id::BlockId;
+use crate::limits::{BLOCK_LEN, EVICT_AHEAD};
+use crate::off::Block;
+
+use super::{BlockStore, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount};
+
+/// A store with a limit.
+#[derive(Debug)]
+pub struct QuotaStore<S> {
+    inner: S,
+    /// Bytes of blocks at most.
+    limit: u64,
+    /// Bytes of blocks held, and of those being put.
+    bytes: AtomicU64,
+    /// Held while room is being made.
+    evicting: Mutex<()>,
+}
+
+impl<S: Upkeep> QuotaStore<S> {
+    /// Keeps `inner` within `limit` bytes, and evicts at once what is over it.
+    pub fn new(inner: S, limit: u64) -> Result<Self, StoreError> {
+        let bytes = AtomicU64::new(inner.census()?.bytes);
+        let store = Self { inner, limit, bytes, evicting: Mutex::new(()) };
+        store.make_room()?;
+        Ok(store)
+    }
+
+    /// Evicts until the bytes held are within the limit. `false` if they cannot be.
+    fn make_room(&self) -> Result<bool, StoreError> {
+        let _alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let over = self.bytes.load(Ordering::Acquire).saturating_sub(self.limit);
+            if over == 0 {
+                return Ok(true);
+            }
+            let needed = over.div_ceil(BLOCK_LEN as u64);
+            let ahead = self.limit / BLOCK_LEN as u64 / EVICT_AHEAD;
+            let evicted = self.inner.evict(u32::MAX, needed + ahead, false)?;
+            self.freed(evicted);
+            if evicted == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn freed(&self, blocks: u64) {
+        let bytes = blocks * BLOCK_LEN as u64;
+        let lower = |held: u64| Some(held.saturating_sub(bytes));
+        let _ = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, lower);
+    }
+}
+
+impl<S: Upkeep> BlockStore for QuotaStore<S> {
+    fn put(&self, block: &Block) -> Result<bool, StoreError> {
+        if self.inner.touch(&block.id())? {
+            return Ok(false);
+        }
+        self.bytes.fetch_add(BLOCK_LEN as u64, Ordering::AcqRel);
+        let done = match self.make_room() {
+            Ok(true) => self.inner.put(block),
+            Ok(false) => Err(StoreError::Full { limit: self.limit }),
+            Err(error) => Err(error),
+        };
+        if !matches!(done, Ok(true)) {
+            self.freed(1);
+        }
+        done
+    }
+
+    fn get(&self, id: &BlockId) -> Result<Option<Block>, StoreError> {
+        let found = self.inner.get(id);
+        if matches!(found, Err(StoreError::Damaged { .. })) {
+            self.freed(1);
+        }
+        found
+    }
+
+    fn presence(&self, id: &BlockId) -> Result<Presence, StoreError> {
+        self.inner.presence(id)
+    }
+
+    fn commit(&self) -> Result<(), StoreError> {
+        self.inner.commit()
+    }
+
+    fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError> {
+        self.inner.draws(seed)
+    }
+
+    fn touch(&self, id: &BlockId) -> Result<bool, StoreError> {
+        self.inner.touch(id)
+    }
+
+    fn lease(&self) -> Lease {
+        self.inner.lease()
+    }
+
+    fn census(&self) -> Result<StoreCensus, StoreError> {
+        self.inner.census()
+    }
+}
+
+impl<S: Upkeep> Upkeep for QuotaStore<S> {
+    fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError> {
+        self.inner.mark(ids, mark)
+    }
+
+    fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError> {
+        self.inner.uses(id)
+    }
+
+    fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError> {
+        self.inner.recount(expected)
+    }
+
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
+        let removed = self.inner.remove_unused(ids)?;
+        self.freed(removed);
+        Ok(removed)
+    }
+
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
+        let evicted = self.inner.evict(uses, most, dry)?;
+        if !dry {
+            self.freed(evicted);
+        }
+        Ok(evicted)
+    }
+
+    fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        self.inner.sharing()
+    }
+
+    fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
+        self.inner.walk(place, most)
+    }
+
+    fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {
+        self.inner.damaged()
+    }
+
+    /// Packs read in place take no room of ours, so they do not count.
+    fn adopt(&self, pack: &Path) -> Result<u64, StoreError> {
+        self.inner.adopt(pack)
+    }
+}

@@ -1,0 +1,80 @@
+//! What a slab store does with its files.
+
+use super::*;
+use crate::limits::MAX_OPEN_SLABS;
+use crate::off::BlockSize;
+use crate::store::Folder;
+
+fn open(folder: &tempfile::TempDir) -> SlabStore {
+    SlabStore::open(Arc::new(Folder::open(folder.path()).unwrap())).unwrap()
+}
+
+fn block() -> Block {
+    Block::random(BlockSize::Native, &mut rand::rng())
+}
+
+#[test]
+fn blocks_are_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocks: Vec<Block> = (0..3).map(|_| block()).collect();
+    let store = open(&folder);
+    for block in &blocks {
+        assert!(store.put(block).unwrap());
+    }
+    drop(store);
+    let store = open(&folder);
+    for block in &blocks {
+        assert_eq!(store.get(&block.id()).unwrap().as_ref(), Some(block));
+        assert!(!store.put(block).unwrap());
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_found_on_read_and_healed_by_the_next_put() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bad, good) = (block(), block());
+    let store = open(&folder);
+    store.put(&bad).unwrap();
+    store.put(&good).unwrap();
+    store.commit().unwrap();
+    let slab = store.files.file(0).unwrap();
+    slab.write_at(&[bad.contents()[77] ^ 1], 77).unwrap();
+    let error = store.get(&bad.id()).unwrap_err();
+    assert!(matches!(&error, StoreError::Damaged { id, .. } if *id == bad.id()), "{error}");
+    assert!(error.to_string().contains("000000.slab, slot 0"), "{error}");
+    assert_eq!(store.get(&bad.id()).unwrap(), None);
+    assert_eq!(store.presence(&bad.id()).unwrap(), Presence::Damaged);
+    drop(store);
+    let store = open(&folder);
+    assert_eq!(store.census().unwrap().damaged, 1);
+    assert!(store.put(&bad).unwrap());
+    assert_eq!(store.get(&bad.id()).unwrap(), Some(bad));
+    assert_eq!(store.get(&good.id()).unwrap(), Some(good));
+    assert_eq!(store.census().unwrap().damaged, 0);
+}
+
+#[test]
+fn a_slab_cut_short_is_damage_not_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let block = block();
+    let store = open(&folder);
+    store.put(&block).unwrap();
+    store.commit().unwrap();
+    store.files.file(0).unwrap().set_len(1_000).unwrap();
+    assert!(matches!(store.get(&block.id()), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn reads_on_with_more_slabs_than_open_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Folder::open(folder.path()).unwrap());
+    let slabs = Files::new(disk, BLOCK_LEN as u64, Vec::new());
+    let count = MAX_OPEN_SLABS as u64 * 2;
+    for slab in 0..count {
+        slabs.write(slab * SLOTS_PER_SLAB, &slab.to_le_bytes()).unwrap();
+    }
+    for slab in 0..count {
+        let entry = Entry { slot: slab * SLOTS_PER_SLAB, len: 8, put: 0, used: 0 };
+        assert_eq!(slabs.read(entry).unwrap().unwrap()[..], slab.to_le_bytes());
+    }
+}
