@@ -30,6 +30,10 @@ pub(super) struct Global {
     /// Folder of the store and the catalog [default: the data folder of XDG, then offswarm]
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) home: Option<PathBuf>,
+    /// Bytes of blocks the store may hold, as in `500MB` or `10GiB` [default: what the
+    /// configuration says, else no limit]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    pub(super) limit: Option<u64>,
     /// Print JSON, one object per line
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -58,6 +62,25 @@ pub(super) enum Command {
     Ls,
     /// Show how full the store is, or how much of an OFF URL is here
     Stat(StatArgs),
+    /// Exempt the blocks of OFF URLs from eviction
+    Pin(UrlArgs),
+    /// End a pin
+    Unpin(UrlArgs),
+    /// Forget OFF URLs and free the blocks that no other URL needs
+    Rm(UrlArgs),
+    /// Free the blocks that no OFF URL uses
+    Gc(GcArgs),
+    /// Name every damaged block and every OFF URL it hurts
+    ///
+    /// Without --read-data only the index is looked at. A check that is interrupted goes on where
+    /// it stopped. Exits with 5 if blocks are damaged, with 3 if some are merely missing.
+    Check(CheckArgs),
+    /// Fetch what OFF URLs lack from their swarms
+    Repair(RepairArgs),
+    /// Write blocks to a pack: a file of blocks back to back
+    Export(ExportArgs),
+    /// Take the blocks of a pack in
+    Adopt(AdoptArgs),
     /// Look at torrents
     Torrent(TorrentArgs),
     /// Print completions for a shell
@@ -94,6 +117,9 @@ pub(super) struct HowToPut {
     /// What to hide the file behind
     #[arg(long, value_enum, default_value_t = PolicyArg::Mixed, value_name = "POLICY")]
     pub(super) randomizers: PolicyArg,
+    /// Hide it behind the blocks of this OFF URL first; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub(super) recycle: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -159,14 +185,20 @@ pub(super) struct GetArgs {
     /// Ask nobody: use the store only
     #[arg(long)]
     pub(super) offline: bool,
+    #[command(flatten)]
+    pub(super) patience: Patience,
+    #[command(flatten)]
+    pub(super) swarm: SwarmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Patience {
     /// Give up after so long, as in `30s` or `5m`; 0 is never
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
     pub(super) timeout: Duration,
     /// Give up when nothing has come for so long; 0 is never
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(super) stall: Duration,
-    #[command(flatten)]
-    pub(super) swarm: SwarmArgs,
 }
 
 #[derive(Debug, Args)]
@@ -182,6 +214,64 @@ pub(super) struct SeedArgs {
 pub(super) struct StatArgs {
     /// An OFF URL or magnet link
     pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UrlArgs {
+    /// OFF URLs or magnet links
+    #[arg(required = true, value_name = "URL")]
+    pub(super) urls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GcArgs {
+    /// Only say what would be freed
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Read and verify every block
+    #[arg(long)]
+    pub(super) read_data: bool,
+    /// Begin anew, though a check was interrupted
+    #[arg(long)]
+    pub(super) restart: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RepairArgs {
+    /// OFF URLs or magnet links [default: all that are hurt]
+    #[arg(value_name = "URL")]
+    pub(super) urls: Vec<String>,
+    #[command(flatten)]
+    pub(super) patience: Patience,
+    #[command(flatten)]
+    pub(super) swarm: SwarmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The pack to write
+    #[arg(value_name = "FILE.off")]
+    pub(super) file: PathBuf,
+    /// OFF URLs whose blocks to write
+    #[arg(value_name = "URL", required_unless_present = "all")]
+    pub(super) urls: Vec<String>,
+    /// Write all blocks of the store
+    #[arg(long, conflicts_with = "urls")]
+    pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdoptArgs {
+    /// The pack
+    #[arg(value_name = "FILE.off")]
+    pub(super) file: PathBuf,
+    /// Read the file where it is instead of copying it; it must stay there unchanged
+    #[arg(long)]
+    pub(super) in_place: bool,
 }
 
 #[derive(Debug, Args)]
@@ -240,6 +330,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::from_secs(seconds));
     }
     humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Reads `500MB`, `10GiB`, or a plain number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
 }
 
 fn tracker(text: &str) -> Result<String, String> {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use crate::client::{GetError, OpenError, PublishError, PutError, ReadError};
+use crate::client::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 use crate::store::StoreError;
 use crate::torrent::session::SwarmError;
 
@@ -165,7 +165,9 @@ impl From<GetError> for CliError {
             ),
             GetError::WrongTorrent { .. } => Self::new(Exit::Usage, error),
             GetError::Stopped => Self::new(Exit::Interrupted, error),
-            GetError::Write(_) | GetError::Catalog(_) => Self::new(Exit::Failed, error),
+            GetError::Write(_) | GetError::Catalog(_) | GetError::Upkeep(_) => {
+                Self::new(Exit::Failed, error)
+            }
         }
     }
 }
@@ -178,6 +180,24 @@ impl From<PublishError> for CliError {
             PublishError::Read { source: ReadError::Store(store), .. } => store_exit(store),
             PublishError::Read { .. } => Exit::Integrity,
             PublishError::Empty | PublishError::Metainfo(_) | PublishError::Catalog(_) => {
+                Exit::Failed
+            }
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<UpkeepError> for CliError {
+    fn from(error: UpkeepError) -> Self {
+        let exit = match &error {
+            UpkeepError::Unknown { .. } | UpkeepError::Read(ReadError::Missing(_)) => {
+                Exit::NotFound
+            }
+            UpkeepError::Read(ReadError::Store(store)) | UpkeepError::Store(store) => {
+                store_exit(store)
+            }
+            UpkeepError::Read(_) => Exit::Integrity,
+            UpkeepError::Catalog(_) | UpkeepError::Write(_) | UpkeepError::Pack { .. } => {
                 Exit::Failed
             }
         };
@@ -218,7 +238,12 @@ const fn store_exit(error: &StoreError) -> Exit {
 }
 
 fn full_disk_hint(error: &StoreError) -> Vec<String> {
-    let hint =
-        "the disk is full; what was stored before is untouched. Free some space and try again";
-    if error.is_disk_full() { vec![hint.into()] } else { Vec::new() }
+    let hint = match error {
+        StoreError::Full { .. } => "raise --limit, or unpin or rm something",
+        error if error.is_disk_full() => {
+            "the disk is full; what was stored before is untouched. Free some space and try again"
+        }
+        _ => return Vec::new(),
+    };
+    vec![hint.into()]
 }

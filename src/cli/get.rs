@@ -14,7 +14,7 @@ use crate::off::{OffUrl, name};
 use crate::store::StoreError;
 use crate::torrent::metainfo::Metainfo;
 
-use super::args::{GetArgs, Global};
+use super::args::{GetArgs, Global, Patience, SwarmArgs};
 use super::exit::{CliError, Exit};
 use super::home::parse_url;
 use super::output::Output;
@@ -39,6 +39,7 @@ pub(super) async fn run(
     let ways = ways(&args)?;
     let target = Target::choose(&args, &url)?;
     let client = global.client()?;
+    let _lease = client.store().lease();
     let mut total = Fetched::default();
     loop {
         let fetched = fetch(&client, &url, &ways, output, signals).await?;
@@ -65,7 +66,7 @@ pub(super) async fn run(
     }
 }
 
-async fn fetch(
+pub(super) async fn fetch(
     client: &Client,
     url: &OffUrl,
     ways: &Ways,
@@ -120,16 +121,24 @@ fn what(text: &str) -> Result<String, CliError> {
 }
 
 fn ways(args: &GetArgs) -> Result<Ways, CliError> {
-    let limit = |time: Duration| (!time.is_zero()).then_some(time);
     Ok(Ways {
-        peers: args.swarm.peer.clone(),
-        trackers: args.swarm.tracker.clone(),
         torrent: args.torrent.as_deref().map(read_torrent).transpose()?,
-        listen: args.swarm.listen,
         offline: args.offline,
-        timeout: limit(args.timeout),
-        stall: limit(args.stall),
+        ..swarm_ways(&args.swarm, &args.patience)
     })
+}
+
+/// The ways that all commands have which fetch.
+pub(super) fn swarm_ways(swarm: &SwarmArgs, patience: &Patience) -> Ways {
+    let limit = |time: Duration| (!time.is_zero()).then_some(time);
+    Ways {
+        peers: swarm.peer.clone(),
+        trackers: swarm.tracker.clone(),
+        listen: swarm.listen,
+        timeout: limit(patience.timeout),
+        stall: limit(patience.stall),
+        ..Ways::default()
+    }
 }
 
 /// Reads a torrent file, not more of it than a torrent can have.
@@ -207,7 +216,8 @@ impl Target {
     }
 }
 
-fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+/// A file beside `path` that gets its name when it is complete.
+pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     tempfile::Builder::new()

@@ -1,15 +1,50 @@
 //! Which home the user means.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+use serde::Deserialize;
 
-use crate::client::Client;
+use crate::client::{Client, Settings};
 use crate::off::OffUrl;
 use crate::torrent::magnet::Magnet;
 
 use super::args::Global;
 use super::exit::{CliError, Exit};
+
+/// The configuration file:
+///
+/// ```toml
+/// [store]
+/// limit_bytes = 10737418240
+/// ```
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    store: StoreConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StoreConfig {
+    limit_bytes: Option<u64>,
+}
+
+impl Config {
+    /// Reads the file; one that is not there says nothing.
+    fn read(path: &Path) -> Result<Self, CliError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => {
+                return Err(CliError::failed(format!("cannot read {}", path.display()), error));
+            }
+        };
+        toml::from_str(&text)
+            .map_err(|error| CliError::usage(format!("cannot use {}", path.display()), error))
+    }
+}
 
 impl Global {
     /// The home of `--home`, else `offswarm` in the user's data folder (XDG).
@@ -23,14 +58,30 @@ impl Global {
         Ok(dirs.data_dir().join("offswarm"))
     }
 
+    /// Flags (and their environment twins) first, then the configuration file.
+    fn settings(&self) -> Result<Settings, CliError> {
+        let configured = Config::read(&self.config_file()?)?;
+        Ok(Settings { limit: self.limit.or(configured.store.limit_bytes) })
+    }
+
+    /// `config.toml` in the home that was named, else in the user's configuration folder.
+    fn config_file(&self) -> Result<PathBuf, CliError> {
+        if let Some(home) = &self.home {
+            return Ok(home.join("config.toml"));
+        }
+        let dirs = etcetera::choose_base_strategy()
+            .map_err(|error| CliError::failed("cannot tell the configuration folder", error))?;
+        Ok(dirs.config_dir().join("offswarm/config.toml"))
+    }
+
     /// Opens the home, new or old.
     pub(super) fn client(&self) -> Result<Client, CliError> {
-        Ok(Client::open(&self.folder()?)?)
+        Ok(Client::open(&self.folder()?, &self.settings()?)?)
     }
 
     /// Opens a home that must be there.
     pub(super) fn existing_client(&self) -> Result<Client, CliError> {
-        Ok(Client::open_existing(&self.folder()?)?)
+        Ok(Client::open_existing(&self.folder()?, &self.settings()?)?)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `offswarm ls` and `offswarm stat`: what is here.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use crate::catalog::{Origin, UrlRecord};
@@ -38,6 +40,9 @@ struct StoreStat {
     damaged: u64,
     urls: usize,
     torrents: usize,
+    /// Pairs: used by so many URLs, so many blocks.
+    sharing: Vec<(u32, u64)>,
+    stored_per_byte: f64,
 }
 
 #[derive(Serialize)]
@@ -55,6 +60,7 @@ struct UrlStat {
     fetched_per_byte: f64,
     origin: Option<Origin>,
     infohash: Option<String>,
+    pinned: bool,
 }
 
 pub(super) fn stat(global: &Global, args: &StatArgs, output: Output) -> Result<Exit, CliError> {
@@ -68,19 +74,30 @@ pub(super) fn stat(global: &Global, args: &StatArgs, output: Output) -> Result<E
 
 fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
     let census = client.store().census()?;
+    let urls = client.known_urls()?;
+    let lengths = urls.iter().map(|(url, _)| url.length()).sum();
+    let sharing = client.store().sharing()?;
     let stat = StoreStat {
         home: client.home().path().display().to_string(),
         blocks: census.blocks,
         bytes: census.bytes,
         damaged: census.damaged,
-        urls: client.catalog().urls()?.len(),
+        urls: urls.len(),
         torrents: client.catalog().torrents()?.len(),
+        sharing,
+        stored_per_byte: ratio(census.bytes, lengths),
     };
-    let StoreStat { home, blocks, bytes, damaged, urls, torrents } = &stat;
-    let text = format!(
+    let StoreStat { home, blocks, bytes, damaged, urls, torrents, .. } = &stat;
+    let mut text = format!(
         "home      {home}\nblocks    {blocks}\nbytes     {bytes}\ndamaged   {damaged}\n\
-         urls      {urls}\ntorrents  {torrents}"
+         urls      {urls}\ntorrents  {torrents}\n\
+         stored    {:.2} bytes per byte of the URLs",
+        stat.stored_per_byte
     );
+    for (uses, blocks) in &stat.sharing {
+        // Writing into a string cannot fail.
+        let _ = write!(text, "\nshared    {blocks} blocks are used by {uses} URLs");
+    }
     output.result(&text, &stat)?;
     Ok(Exit::Done)
 }
@@ -102,6 +119,7 @@ fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliEr
         blocks_damaged: survey.damaged.len() as u64,
         fetched_per_byte: ratio(survey.blocks * url.block_size().len() as u64, url.length()),
         origin: record.as_ref().map(|record| record.origin),
+        pinned: record.as_ref().is_some_and(|record| record.pinned),
         infohash: record.and_then(|record| record.infohash).map(|hash| hash.to_string()),
     };
     let about = if survey.complete { "" } else { "at most " };

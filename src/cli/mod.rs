@@ -4,16 +4,19 @@
 //! prints, [`exit`] the only one that knows exit codes.
 
 mod args;
+mod check;
 mod exit;
 mod get;
 mod home;
 mod list;
 mod manual;
 mod output;
+mod pack;
 mod put;
 mod seed;
 mod signals;
 mod torrent;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -60,6 +63,14 @@ async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Seed(args) => seed::seed(&global, args, output, &signals).await,
         Command::Ls => list::ls(&global, output),
         Command::Stat(args) => list::stat(&global, &args, output),
+        Command::Pin(args) => upkeep::pin(&global, &args, true, output),
+        Command::Unpin(args) => upkeep::pin(&global, &args, false, output),
+        Command::Rm(args) => upkeep::rm(&global, &args, output),
+        Command::Gc(args) => upkeep::gc(&global, &args, output),
+        Command::Check(args) => check::check(&global, &args, output, &signals),
+        Command::Repair(args) => check::repair(&global, &args, output, &signals).await,
+        Command::Export(args) => pack::export(&global, &args, output),
+        Command::Adopt(args) => pack::adopt(&global, &args, output),
         Command::Torrent(args) => torrent::run(&global, &args.command, output),
         Command::Completions { shell } => manual::completions(shell, output),
         Command::Man => manual::man(output),

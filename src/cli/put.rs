@@ -11,6 +11,7 @@ use crate::client::put::{Put, PutOptions};
 
 use super::args::{Global, HowToPut, PutArgs};
 use super::exit::{CliError, Exit};
+use super::home::parse_url;
 use super::output::Output;
 use super::signals::Signals;
 
@@ -69,6 +70,7 @@ impl Source {
             tuple: how.tuple,
             sealed: !how.plain,
             randomizers: how.randomizers.into(),
+            recycle: how.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
         };
         Ok(Self { stream, length, label, options })
     }

@@ -122,8 +122,7 @@ async fn seed_one(
 }
 
 async fn start(client: &Client, args: &SwarmArgs) -> Result<Swarms, CliError> {
-    let (store, catalog) = (client.store().clone(), client.catalog().clone());
-    Ok(Swarms::start(store, catalog, args.listen).await?)
+    Ok(client.swarms(args.listen).await?)
 }
 
 fn publish(

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::catalog::CatalogError;
 use crate::id::{BlockId, FileId};
+use crate::off::OffUrl;
 use crate::off::descriptor::ChainError;
 use crate::off::tuple::TupleError;
 use crate::off::url::UrlError;
@@ -82,6 +83,9 @@ pub enum PutError {
     /// The catalog failed.
     #[error("cannot enter the OFF URL in the catalog")]
     Catalog(#[from] CatalogError),
+    /// The blocks were stored, but could not be counted as used.
+    #[error("cannot enter the OFF URL in the catalog")]
+    Upkeep(#[from] Box<UpkeepError>),
 }
 
 /// Why a stream could not be read out of the store.
@@ -168,6 +172,46 @@ pub enum GetError {
     /// The catalog failed.
     #[error("cannot use the catalog")]
     Catalog(#[from] CatalogError),
+    /// What came could not be counted as used.
+    #[error("cannot enter the OFF URL in the catalog")]
+    Upkeep(#[from] Box<UpkeepError>),
+}
+
+/// Why the store or the catalog could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// Nobody put or got it here.
+    #[error("the catalog does not know {url}")]
+    Unknown {
+        /// The URL, canonical.
+        url: String,
+    },
+    /// Its blocks cannot be listed.
+    #[error("cannot list the blocks of a URL")]
+    Read(#[from] ReadError),
+    /// The store failed.
+    #[error("cannot change the store")]
+    Store(#[from] StoreError),
+    /// The catalog failed.
+    #[error("cannot use the catalog")]
+    Catalog(#[from] CatalogError),
+    /// A pack could not be written.
+    #[error("cannot write the pack")]
+    Write(#[source] io::Error),
+    /// A pack could not be read.
+    #[error("cannot read the pack {}", path.display())]
+    Pack {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl UpkeepError {
+    pub(super) fn unknown(url: &OffUrl) -> Self {
+        Self::Unknown { url: url.canonical().to_string() }
+    }
 }
 
 /// Why a URL could not be published.

@@ -94,10 +94,13 @@ impl Client {
         stop: &CancellationToken,
         watch: &mut (dyn FnMut(&Waiting) + Send),
     ) -> Result<Fetched, GetError> {
+        // Nothing of the URL is evicted to make room for the rest of it.
+        let _lease = self.store.lease();
         let survey = self.survey(url)?;
+        self.touch_all(&survey.order)?;
         let local = survey.blocks - survey.lacking();
         if survey.is_whole() {
-            self.catalog.add(url, Origin::Got)?;
+            self.remember(url, Origin::Got).map_err(Box::new)?;
             return Ok(Fetched { local, ..Fetched::default() });
         }
         if ways.offline {
@@ -107,7 +110,7 @@ impl Client {
             let why = "no swarm (the URL does not name one)";
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         };
-        let swarms = Swarms::start(self.store.clone(), self.catalog.clone(), ways.listen).await?;
+        let swarms = self.swarms(ways.listen).await?;
         let task = Task { ways, stop, survey: &survey, started: Instant::now() };
         let outcome = self.download(url, &swarms, &wanted, &task, watch).await;
         swarms.stop();
@@ -144,7 +147,7 @@ impl Client {
             End::Stopped => return Err(GetError::Stopped),
         }
         self.catalog.end_download(wanted.infohash)?;
-        self.catalog.add(url, Origin::Got)?;
+        self.remember(url, Origin::Got).map_err(Box::new)?;
         if let Some(info) = info {
             self.catalog.publish(url, info.infohash, &info.raw, &wanted.trackers)?;
         }

@@ -1,5 +1,5 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
-//! [`publish`], [`fetch`], [`survey`].
+//! [`publish`], [`fetch`], [`survey`], [`upkeep`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
 //! there is one client per home. It has no terminal, no environment and no global state; the
@@ -9,11 +9,14 @@ mod error;
 pub mod fetch;
 pub mod get;
 mod home;
+mod pack;
 pub mod publish;
 pub mod put;
 mod randomizers;
 pub mod survey;
+pub mod upkeep;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,19 +25,28 @@ use rand::rngs::StdRng;
 
 use crate::catalog::Catalog;
 use crate::limits::CACHED_BLOCKS;
-use crate::store::{BlockStore, CachedStore, Folder, SlabStore};
+use crate::store::{BlockStore, CachedStore, Folder, QuotaStore, SlabStore, Upkeep};
 
-pub use error::{GetError, OpenError, PublishError, PutError, ReadError};
+use crate::torrent::session::{SwarmError, Swarms};
+
+pub use error::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 pub use home::Home;
 pub use randomizers::Policy;
 
 /// A store, a catalog and the right to change both.
 pub struct Client {
-    store: Arc<dyn BlockStore>,
+    store: Arc<dyn Upkeep>,
     catalog: Arc<Catalog>,
     /// Where every put takes its randomness from: a CSPRNG seeded by the operating system.
     entropy: Mutex<StdRng>,
     home: Home,
+}
+
+/// What a client keeps to.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Bytes of blocks the store may hold; no limit by default.
+    pub limit: Option<u64>,
 }
 
 impl std::fmt::Debug for Client {
@@ -45,41 +57,56 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     /// Opens the home in a folder, and creates it if there is none.
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        Self::with(Home::open(folder)?, StdRng::from_rng(&mut rand::rng()))
+    pub fn open(folder: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        Self::with(Home::open(folder)?, settings, StdRng::from_rng(&mut rand::rng()))
     }
 
     /// Opens a home that is there already.
-    pub fn open_existing(folder: &Path) -> Result<Self, OpenError> {
-        Self::with(Home::open_existing(folder)?, StdRng::from_rng(&mut rand::rng()))
+    pub fn open_existing(folder: &Path, settings: &Settings) -> Result<Self, OpenError> {
+        Self::with(Home::open_existing(folder)?, settings, StdRng::from_rng(&mut rand::rng()))
     }
 
     /// Opens a home whose puts are the same on every run. For tests and examples only: whoever
     /// knows the seed knows every key, so no user can ask for it.
     #[doc(hidden)]
     pub fn open_seeded(folder: &Path, seed: u64) -> Result<Self, OpenError> {
-        Self::with(Home::open(folder)?, StdRng::seed_from_u64(seed))
+        Self::with(Home::open(folder)?, &Settings::default(), StdRng::seed_from_u64(seed))
     }
 
-    fn with(home: Home, entropy: StdRng) -> Result<Self, OpenError> {
+    fn with(home: Home, settings: &Settings, entropy: StdRng) -> Result<Self, OpenError> {
         let path = home.store();
         let disk = Folder::open(&path).map_err(|source| OpenError::Folder { path, source })?;
         let slabs = SlabStore::open(Arc::new(disk))?;
-        let store = Arc::new(CachedStore::new(slabs, CACHED_BLOCKS));
+        let store: Arc<dyn Upkeep> = match settings.limit {
+            None => Arc::new(CachedStore::new(slabs, CACHED_BLOCKS)),
+            Some(limit) => {
+                Arc::new(CachedStore::new(QuotaStore::new(slabs, limit)?, CACHED_BLOCKS))
+            }
+        };
         let catalog = Arc::new(Catalog::open(&home.catalog())?);
         Ok(Self { store, catalog, entropy: Mutex::new(entropy), home })
     }
 
     /// Its blocks.
     #[must_use]
-    pub fn store(&self) -> &Arc<dyn BlockStore> {
+    pub fn store(&self) -> &Arc<dyn Upkeep> {
         &self.store
+    }
+
+    /// Its blocks, for whoever only stores and reads them.
+    pub(crate) fn blocks(&self) -> Arc<dyn BlockStore> {
+        self.store.clone()
     }
 
     /// Its names.
     #[must_use]
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// Opens the port for peers of its swarms.
+    pub async fn swarms(&self, listen: Option<SocketAddr>) -> Result<Swarms, SwarmError> {
+        Swarms::start(self.blocks(), Arc::clone(&self.catalog), listen).await
     }
 
     /// Its folder.

@@ -36,6 +36,8 @@ pub struct PutOptions {
     pub sealed: bool,
     /// Where randomizers come from.
     pub randomizers: Policy,
+    /// URLs whose blocks are used as randomizers before all others.
+    pub recycle: Vec<OffUrl>,
 }
 
 impl Default for PutOptions {
@@ -46,6 +48,7 @@ impl Default for PutOptions {
             tuple: TupleSize::default(),
             sealed: true,
             randomizers: Policy::default(),
+            recycle: Vec::new(),
         }
     }
 }
@@ -69,6 +72,8 @@ impl Client {
     ) -> Result<Put, PutError> {
         let mut rng = self.rng();
         let seal = if options.sealed { Seal::Key(SealKey::random(&mut rng)) } else { Seal::Plain };
+        // Nothing this stream needs is evicted before it is done.
+        let _lease = self.store.lease();
         let before = self.store.census()?.blocks;
         let mut splitter = Splitter::new(stream, seal, StdRng::from_rng(&mut rng));
         let ids = std::thread::scope(|scope| {
@@ -82,7 +87,7 @@ impl Client {
         self.store.commit()?;
         let named = Named { length, file, descriptor, tuple: options.tuple, seal };
         let url = OffUrl::new(named, &options.content_type, &options.name)?;
-        self.catalog.add(&url, Origin::Put)?;
+        self.remember(&url, Origin::Put).map_err(Box::new)?;
         Ok(Put { url, new_blocks: self.store.census()?.blocks.saturating_sub(before) })
     }
 
@@ -95,7 +100,9 @@ impl Client {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Vec<BlockId>, PutError> {
         let store = &*self.store;
-        let mut randomizers = Randomizers::new(store, options.randomizers, options.tuple, rng)?;
+        let recycled = self.blocks_of(&options.recycle).map_err(Box::new)?;
+        let (policy, tuple) = (options.randomizers, options.tuple);
+        let mut randomizers = Randomizers::new(store, policy, tuple, recycled, rng)?;
         let mut ids = Vec::new();
         for source in sources {
             let (source, read) = source?;

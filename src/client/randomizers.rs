@@ -9,11 +9,12 @@
 //! No block is a randomizer twice in one stream: each off block serves once, as the earlier one
 //! of the next tuple; draws do not repeat and leave out blocks put since the stream began.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
+use crate::id::BlockId;
 use crate::off::{Block, BlockSize, TupleSize};
 use crate::store::{BlockStore, Draws, StoreError};
 
@@ -27,7 +28,7 @@ pub enum Policy {
     Mixed,
     /// Like mixed, but fail rather than generate.
     Store,
-    /// Generate all: the stream shares no block with anything before it.
+    /// Generate all: the stream shares no block with anything before it but what it recycles.
     Fresh,
 }
 
@@ -48,11 +49,17 @@ impl<'a> Randomizers<'a> {
         store: &'a dyn BlockStore,
         policy: Policy,
         tuple: TupleSize,
+        recycled: Vec<BlockId>,
         rng: &mut StdRng,
     ) -> Result<Self, StoreError> {
+        let known: HashSet<BlockId> = recycled.iter().copied().collect();
+        let others = move |id: &Result<BlockId, _>| !id.as_ref().is_ok_and(|id| known.contains(id));
+        let recycled = recycled.into_iter().map(Ok);
         let draws: Draws<'a> = match policy {
-            Policy::Fresh => Box::new(std::iter::empty()),
-            Policy::Mixed | Policy::Store => store.draws(rng.random())?,
+            Policy::Fresh => Box::new(recycled),
+            Policy::Mixed | Policy::Store => {
+                Box::new(recycled.chain(store.draws(rng.random())?.filter(others)))
+            }
         };
         let (size, count) = (BlockSize::Native, tuple.randomizers());
         Ok(Self { store, draws, policy, size, count, earlier: VecDeque::new(), tuples: 0 })
@@ -82,7 +89,12 @@ impl<'a> Randomizers<'a> {
 
     fn draw(&mut self) -> Result<Option<Block>, StoreError> {
         for id in self.draws.by_ref() {
-            match self.store.get(&id?) {
+            let id = id?;
+            // First the touch, so that it is not evicted between here and the end of the put.
+            if !self.store.touch(&id)? {
+                continue;
+            }
+            match self.store.get(&id) {
                 Ok(Some(block)) if block.size() == self.size => return Ok(Some(block)),
                 // Evicted, of another size or damaged: the next one will do.
                 Ok(_) => {}

@@ -1,6 +1,11 @@
 //! Integration tests: the library through its front door, and the program as a user runs it.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 #![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod bad_input;
@@ -12,4 +17,5 @@ mod program;
 mod readme;
 mod sealed;
 mod swarm;
+mod upkeep;
 mod worked_example;

@@ -1,7 +1,7 @@
 //! What the blocks of a sealed URL give away: nothing.
 
-use offswarm::client::Client;
 use offswarm::client::put::PutOptions;
+use offswarm::client::{Client, Settings};
 use offswarm::off::OffUrl;
 
 use crate::program::{Place, noise};
@@ -10,7 +10,7 @@ const BLOCK: usize = 131_072;
 const SOURCES: usize = 8;
 
 fn put(place: &Place, sealed: bool) -> (OffUrl, Vec<Vec<u8>>) {
-    let client = Client::open(&place.path("home")).unwrap();
+    let client = Client::open(&place.path("home"), &Settings::default()).unwrap();
     let options = PutOptions { sealed, ..PutOptions::default() };
     let file = noise(SOURCES * BLOCK);
     let put = client.put(&mut &file[..], &options, &mut |_| ()).unwrap();

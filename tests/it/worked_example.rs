@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use offswarm::client::Client;
 use offswarm::client::put::PutOptions;
+use offswarm::client::{Client, Settings};
 use offswarm::id::BlockId;
 use offswarm::off::{Block, OffUrl};
 use offswarm::torrent::metainfo::{Metainfo, content_name};
@@ -38,7 +38,7 @@ fn make(home: &Path, seed: u64) -> Example {
     let source = fs::read(folder().join(FILE)).unwrap();
     let urls: Vec<OffUrl> = [true, false].map(|sealed| put(&client, &source, sealed)).into();
     Example {
-        urls: urls.iter().map(|url| format!("{url}\n")).collect(),
+        urls: urls.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n",
         packs: urls.iter().map(|url| pack(&client, url)).collect(),
     }
 }
@@ -96,7 +96,7 @@ fn decodes_the_file_from_the_committed_packs() {
     for url in urls.lines() {
         let place = Place::new();
         let url = OffUrl::parse(url).unwrap();
-        let client = Client::open(&place.path("home")).unwrap();
+        let client = Client::open(&place.path("home"), &Settings::default()).unwrap();
         take_in(&client, &content_name(url.descriptor().unwrap()));
         let mut decoded = Vec::new();
         client.read(&url, &mut decoded, &mut |_| ()).unwrap();

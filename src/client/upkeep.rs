@@ -1,0 +1,177 @@
+//! Upkeep: pin, unpin, rm, gc, check.
+//!
+//! The store counts for every block how many URLs of the catalog use it and how many of these are
+//! pinned. A URL is counted before it enters the catalog and discounted after it has left, so that
+//! a crash in between leaves blocks that are worth too much, never too little; [`Client::gc`]
+//! counts anew from the catalog.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::catalog::{CatalogError, Origin};
+use crate::id::BlockId;
+use crate::limits::BLOCK_LEN;
+use crate::off::OffUrl;
+use crate::store::{Mark, StoreError, UseCount};
+
+use super::{Client, ReadError, UpkeepError};
+
+/// Blocks looked at in one go.
+const BATCH: usize = 1_024;
+
+/// What a removal freed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Blocks taken out, or that would be.
+    pub blocks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blocks whose worth was counted wrongly before.
+    pub recounted: u64,
+}
+
+/// A block that is not whole, and the URLs it hurts.
+#[derive(Debug, Clone)]
+pub struct Hurt {
+    /// The URL, canonical.
+    pub url: OffUrl,
+    /// Its damaged blocks.
+    pub damaged: Vec<BlockId>,
+    /// Its blocks that are not here, the damaged included; an upper bound without its descriptor.
+    pub missing: u64,
+    /// All its blocks.
+    pub blocks: u64,
+}
+
+impl Client {
+    /// Enters a URL in the catalog and counts it on its blocks. Nothing happens if it is known.
+    pub(super) fn remember(&self, url: &OffUrl, origin: Origin) -> Result<(), UpkeepError> {
+        if self.catalog.url(url)?.is_some() {
+            return Ok(());
+        }
+        self.mark(url, Mark { uses: 1, pins: 0 })?;
+        Ok(self.catalog.add(url, origin)?)
+    }
+
+    /// Exempts the blocks of a URL from eviction. `false` if it was pinned already.
+    pub fn pin(&self, url: &OffUrl) -> Result<bool, UpkeepError> {
+        self.set_pinned(url, true)
+    }
+
+    /// Ends a pin. `false` if there was none.
+    pub fn unpin(&self, url: &OffUrl) -> Result<bool, UpkeepError> {
+        self.set_pinned(url, false)
+    }
+
+    fn set_pinned(&self, url: &OffUrl, pinned: bool) -> Result<bool, UpkeepError> {
+        let known = self.catalog.url(url)?.ok_or_else(|| UpkeepError::unknown(url))?;
+        if known.pinned == pinned {
+            return Ok(false);
+        }
+        self.mark(url, Mark { uses: 0, pins: if pinned { 1 } else { -1 } })?;
+        self.catalog.set_pinned(url, pinned)?;
+        Ok(true)
+    }
+
+    /// Forgets a URL and frees the blocks that no other URL needs.
+    pub fn rm(&self, url: &OffUrl) -> Result<Freed, UpkeepError> {
+        let known = self.catalog.url(url)?.ok_or_else(|| UpkeepError::unknown(url))?;
+        let order = self.survey(url)?.order;
+        self.catalog.remove(url)?;
+        let pins = if known.pinned { -1 } else { 0 };
+        let mut blocks = 0;
+        for part in order.chunks(BATCH) {
+            self.store.mark(part, Mark { uses: -1, pins })?;
+            blocks += self.store.remove_unused(part)?;
+        }
+        Ok(Freed { blocks, bytes: bytes_of(blocks), recounted: 0 })
+    }
+
+    /// Counts anew which blocks are used by the URLs of the catalog, and takes out those that none
+    /// uses. With `dry` it only says what it would take out.
+    pub fn gc(&self, dry: bool) -> Result<Freed, UpkeepError> {
+        let mut expected: HashMap<BlockId, UseCount> = HashMap::new();
+        for (url, record) in self.known_urls()? {
+            for id in self.survey(&url)?.order {
+                let count = expected.entry(id).or_default();
+                count.uses += 1;
+                count.pins += u32::from(record.pinned);
+            }
+        }
+        let recounted = self.store.recount(&expected)?;
+        let mut blocks = 0;
+        if dry {
+            blocks = self.store.evict(0, u64::MAX, true)?;
+        } else {
+            loop {
+                match self.store.evict(0, BATCH as u64, false)? {
+                    0 => break,
+                    evicted => blocks += evicted,
+                }
+            }
+        }
+        Ok(Freed { blocks, bytes: bytes_of(blocks), recounted })
+    }
+
+    /// Reads up to a batch of blocks from `place` on and verifies them: the place to go on from,
+    /// or `None` at the end. Damaged blocks are quarantined.
+    pub fn verify_some(&self, place: u64) -> Result<Option<(u64, u64)>, UpkeepError> {
+        let part = self.store.walk(place, BATCH)?;
+        for (_, id) in &part {
+            match self.store.get(id) {
+                Ok(_) | Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(part.last().map(|(last, _)| (last + 1, part.len() as u64)))
+    }
+
+    /// The URLs of the catalog that are not whole, as the index has it.
+    pub fn hurt(&self) -> Result<Vec<Hurt>, UpkeepError> {
+        let mut list = Vec::new();
+        for (url, _) in self.known_urls()? {
+            let survey = self.survey(&url)?;
+            if !survey.is_whole() {
+                let (missing, blocks) = (survey.lacking(), survey.blocks);
+                list.push(Hurt { url, damaged: survey.damaged, missing, blocks });
+            }
+        }
+        Ok(list)
+    }
+
+    /// All URLs of the catalog.
+    pub fn known_urls(&self) -> Result<Vec<(OffUrl, crate::catalog::UrlRecord)>, CatalogError> {
+        let urls = self.catalog.urls()?.into_iter();
+        // What does not parse was written by a later version; it is not ours to judge.
+        Ok(urls.filter_map(|(text, record)| Some((OffUrl::parse(&text).ok()?, record))).collect())
+    }
+
+    fn mark(&self, url: &OffUrl, mark: Mark) -> Result<(), UpkeepError> {
+        for part in self.survey(url)?.order.chunks(BATCH) {
+            self.store.mark(part, mark)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the blocks of a URL that are here while something is done with it.
+    pub(super) fn touch_all(&self, order: &[BlockId]) -> Result<(), ReadError> {
+        for id in order {
+            self.store.touch(id)?;
+        }
+        Ok(())
+    }
+
+    /// The blocks of some URLs, or of the whole store, each once.
+    pub fn blocks_of(&self, urls: &[OffUrl]) -> Result<Vec<BlockId>, UpkeepError> {
+        let mut seen = HashSet::new();
+        let mut order = Vec::new();
+        for url in urls {
+            let survey = self.survey(url)?;
+            order.extend(survey.order.into_iter().filter(|id| seen.insert(*id)));
+        }
+        Ok(order)
+    }
+}
+
+const fn bytes_of(blocks: u64) -> u64 {
+    blocks * BLOCK_LEN as u64
+}
