@@ -23,6 +23,10 @@ pub const MAX_STREAM_LEN: u64 = 1 << 50;
 /// with a dozen trackers, fits four times.
 pub const MAX_URL_LEN: usize = 16_384;
 
+/// Bytes of the longest name in an OFF URL: four times what file systems take, and fully escaped
+/// well below [`MAX_URL_LEN`].
+pub const MAX_URL_NAME: usize = 1_024;
+
 /// Bytes of the longest file name we write, the limit of every common file system.
 pub const MAX_NAME_LEN: usize = 255;
 

@@ -80,6 +80,12 @@ pub enum CatalogError {
         /// Why it failed.
         source: Box<redb::Error>,
     },
+    /// There is a store and no catalog of what is in it.
+    #[error("the catalog is lost: {} is missing or empty", path.display())]
+    Lost {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A record that does not parse.
     #[error("the catalog {} has a record that cannot be read", path.display())]
     Record {
@@ -94,6 +100,18 @@ pub enum CatalogError {
         /// The format on disk.
         found: u64,
     },
+}
+
+impl CatalogError {
+    /// Whether what is on disk is not what was written.
+    #[must_use]
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => matches!(**source, redb::Error::Corrupted(_)),
+            Self::Lost { .. } | Self::Record { .. } => true,
+            Self::Version { .. } => false,
+        }
+    }
 }
 
 /// An open catalog.
@@ -119,6 +137,9 @@ impl Catalog {
             owners_file(&new).and_then(|file| file.set_len(0)).map_err(failed_io)?;
             drop(Self::in_file(&new)?);
             std::fs::rename(&new, path).map_err(failed_io)?;
+        }
+        if path.metadata().map_err(failed_io)?.len() == 0 {
+            return Err(CatalogError::Lost { path: path.to_owned() });
         }
         Self::in_file(path)
     }

@@ -41,7 +41,7 @@ pub(super) struct Global {
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
     /// What to log to stderr, as in `offswarm=debug,librqbit=info`
-    #[arg(long, global = true, value_name = "FILTER", default_value = "error,offswarm=warn")]
+    #[arg(long, global = true, value_name = "FILTER", default_value = "error,offswarm=warn,librqbit=off,librqbit_core=off", value_parser = log_filter)]
     pub(super) log: String,
 }
 
@@ -314,6 +314,10 @@ fn twin(arg: Arg) -> Arg {
         return arg;
     }
     let name = format!("OFFSWARM_{}", flag.replace('-', "_").to_uppercase());
+    if std::env::var_os(&name).is_some_and(|value| value.is_empty()) {
+        // Set to nothing is the same as not set.
+        return arg;
+    }
     let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
     let is_list = matches!(arg.get_action(), ArgAction::Append);
     let arg = arg.env(clap::builder::OsStr::from(name)).hide_env_values(true);
@@ -324,10 +328,15 @@ fn twin(arg: Arg) -> Arg {
     }
 }
 
+fn log_filter(text: &str) -> Result<String, String> {
+    let checked = tracing_subscriber::EnvFilter::try_new(text);
+    checked.map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 /// Reads `30s`, `5m`, or a plain number of seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
+        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
     }
     humantime::parse_duration(text).map_err(|error| error.to_string())
 }

@@ -22,6 +22,10 @@ Exit codes:
 
 Every flag --some-flag can be given as the environment variable OFFSWARM_SOME_FLAG.";
 
+/// What to try when a database is damaged.
+pub(super) const CORRUPTED: &str =
+    "restore it from a backup, or start with another --home and get your URLs again";
+
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -107,8 +111,14 @@ impl From<OpenError> for CliError {
             OpenError::Locked { .. } => Self::new(Exit::Locked, error)
                 .hint("stop the other offswarm, or name another folder with --home"),
             OpenError::Store(store) => {
-                let exit = store_exit(store);
-                Self::new(exit, error)
+                let (exit, mut hints) = (store_exit(store), full_disk_hint(store));
+                if store.is_corruption() {
+                    hints.push(CORRUPTED.into());
+                }
+                Self { hints, ..Self::new(exit, error) }
+            }
+            OpenError::Catalog(catalog) if catalog.is_corruption() => {
+                Self::new(Exit::Integrity, error).hint(CORRUPTED)
             }
             OpenError::Folder { .. } | OpenError::Catalog(_) => Self::new(Exit::Failed, error),
         }
@@ -163,6 +173,8 @@ impl From<GetError> for CliError {
             GetError::Damaged { .. } => Self::new(Exit::Integrity, error).hint(
                 "a swarm that has the blocks heals it: name a peer, a tracker or the torrent",
             ),
+            GetError::Forged { .. } => Self::new(Exit::Integrity, error)
+                .hint("the link is damaged or forged: ask for it again"),
             GetError::WrongTorrent { .. } => Self::new(Exit::Usage, error),
             GetError::Stopped => Self::new(Exit::Interrupted, error),
             GetError::Write(_) | GetError::Catalog(_) | GetError::Upkeep(_) => {
@@ -230,11 +242,8 @@ impl From<StoreError> for CliError {
     }
 }
 
-const fn store_exit(error: &StoreError) -> Exit {
-    match error {
-        StoreError::Damaged { .. } => Exit::Integrity,
-        _ => Exit::Failed,
-    }
+fn store_exit(error: &StoreError) -> Exit {
+    if error.is_corruption() { Exit::Integrity } else { Exit::Failed }
 }
 
 fn full_disk_hint(error: &StoreError) -> Vec<String> {

@@ -44,7 +44,7 @@ pub(super) async fn run(
     loop {
         let fetched = fetch(&client, &url, &ways, output, signals).await?;
         total = Fetched { received: total.received + fetched.received, ..fetched };
-        let written = tokio::task::block_in_place(|| target.write(&client, &url, output));
+        let written = tokio::task::block_in_place(|| target.write(&client, &url, output, signals));
         match written {
             Ok(path) => return shown(path.as_deref(), &url, total, output),
             // The block has left the index, so the next round fetches it or says who is hurt.
@@ -158,6 +158,8 @@ struct Target {
     /// `None` is standard output.
     path: Option<PathBuf>,
     overwrite: bool,
+    /// A device or a pipe: written to, never replaced.
+    special: bool,
 }
 
 /// Why a stream was not written.
@@ -178,18 +180,29 @@ impl Target {
         let own = PathBuf::from(name::safe(url.name(), &url.file().to_string()));
         let (path, chosen) = match &args.output {
             Some(path) if path.as_os_str() == "-" => {
-                return Ok(Self { path: None, overwrite: true });
+                return Ok(Self { path: None, overwrite: true, special: false });
             }
             Some(path) if path.is_dir() => (path.join(own), false),
             Some(path) => (path.clone(), true),
             None => (own, false),
         };
+        if chosen && is_special(&path) {
+            return Ok(Self { path: Some(path), overwrite: true, special: true });
+        }
+        // A link stays what it is; the file it leads to is replaced.
+        let path = if chosen { path.canonicalize().unwrap_or(path) } else { path };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let attempt = format!("cannot write {}", path.display());
+            let why = format!("{} is not a folder", folder.display());
+            return Err(CliError::failed(attempt, why));
+        }
         let overwrite = chosen || args.force;
         if !overwrite && path.symlink_metadata().is_ok() {
             return Err(CliError::failed(format!("cannot write {}", path.display()), "it exists")
                 .hint("name another file with --output, or overwrite it with --force"));
         }
-        Ok(Self { path: Some(path), overwrite })
+        Ok(Self { path: Some(path), overwrite, special: false })
     }
 
     const fn is_stdout(&self) -> bool {
@@ -202,13 +215,19 @@ impl Target {
         client: &Client,
         url: &OffUrl,
         output: Output,
+        signals: &Signals,
     ) -> Result<Option<PathBuf>, Written> {
         let Some(path) = &self.path else {
-            return decode(client, url, &mut io::stdout().lock(), output).map(|()| None);
+            return decode(client, url, &mut io::stdout().lock(), output, signals).map(|()| None);
         };
         let failed = |error| CliError::failed(format!("cannot write {}", path.display()), error);
+        if self.special {
+            let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
+            decode(client, url, &mut file, output, signals)?;
+            return Ok(Some(path.clone()));
+        }
         let mut file = temporary(path).map_err(failed)?;
-        decode(client, url, &mut io::BufWriter::new(&mut file), output)?;
+        decode(client, url, &mut io::BufWriter::new(&mut file), output, signals)?;
         file.as_file().sync_all().map_err(failed)?;
         let named = if self.overwrite { file.persist(path) } else { file.persist_noclobber(path) };
         named.map_err(|error| failed(error.error))?;
@@ -228,16 +247,45 @@ pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
         .tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
+/// Whether a path leads to something that is neither a file nor a folder.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// A writer that fails once the user wants to stop.
+struct Stoppable<'a> {
+    target: &'a mut dyn Write,
+    signals: &'a Signals,
+}
+
+impl Write for Stoppable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.signals.stop().is_cancelled() {
+            return Err(io::Error::other("stopped"));
+        }
+        self.target.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.target.flush()
+    }
+}
+
 fn decode(
     client: &Client,
     url: &OffUrl,
     target: &mut dyn Write,
     output: Output,
+    signals: &Signals,
 ) -> Result<(), Written> {
     let mut progress = output.progress(Some(url.length()), true);
+    let target = &mut Stoppable { target, signals };
     match client.read(url, target, &mut |written| progress.set(written)) {
         Ok(()) => Ok(()),
         Err(GetError::Read(ReadError::Store(StoreError::Damaged { .. }))) => Err(Written::Damaged),
+        Err(GetError::Write(_)) if signals.stop().is_cancelled() => {
+            Err(Written::Failed(GetError::Stopped.into()))
+        }
         // Whoever read our output has had enough.
         Err(GetError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Written::Failed(error.into())),

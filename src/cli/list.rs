@@ -24,8 +24,8 @@ struct Listed<'a> {
 
 pub(super) fn ls(global: &Global, output: Output) -> Result<Exit, CliError> {
     let client = global.existing_client()?;
-    for (text, record) in client.catalog().urls()? {
-        let url = parse_url(&text)?;
+    for (url, record) in client.known_urls()? {
+        let text = url.to_string();
         let listed = Listed { url: &text, length: url.length(), name: url.name(), record: &record };
         output.result(&text, &listed)?;
     }

@@ -12,6 +12,7 @@ mod list;
 mod manual;
 mod output;
 mod pack;
+mod panics;
 mod put;
 mod seed;
 mod signals;
@@ -44,7 +45,7 @@ pub fn main() -> ExitCode {
             return output.fail(&CliError::failed("cannot start the runtime", error)).into();
         }
     };
-    let exit = match runtime.block_on(run(cli, output)) {
+    let exit = match panics::caught(|| runtime.block_on(run(cli, output))) {
         Ok(exit) => exit,
         Err(error) => output.fail(&error),
     };

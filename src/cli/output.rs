@@ -1,5 +1,4 @@
 //! The only file that prints.
-#![expect(clippy::print_stderr, reason = "this file is the program's mouth")]
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -53,7 +52,7 @@ impl Output {
     /// A remark for people.
     pub(super) fn remark(self, text: &str) {
         if !self.quiet && !self.json {
-            eprintln!("offswarm: {text}");
+            talk(&format!("offswarm: {text}"));
         }
     }
 
@@ -62,14 +61,12 @@ impl Output {
         let message = error.chain().join(": ");
         if self.json {
             let (code, hints) = (error.exit as u8, &error.hints);
-            eprintln!(
-                "{}",
-                serde_json::json!({"error": {"code": code, "message": message, "hints": hints}})
-            );
+            let error = serde_json::json!({"code": code, "message": message, "hints": hints});
+            talk(&serde_json::json!({"error": error}).to_string());
         } else {
-            eprintln!("offswarm: {message}");
+            talk(&format!("offswarm: {message}"));
             for hint in &error.hints {
-                eprintln!("  hint: {hint}");
+                talk(&format!("  hint: {hint}"));
             }
         }
         error.exit
@@ -140,6 +137,11 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A line on stderr. Nobody to hear it is no reason to fail.
+pub(super) fn talk(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Logs to stderr what `filter` lets through.

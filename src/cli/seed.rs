@@ -1,9 +1,12 @@
 //! `offswarm share` and `offswarm seed`: let peers have blocks until interrupted.
 
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use crate::client::publish::Published;
 use crate::client::{Client, PublishError};
@@ -13,6 +16,7 @@ use crate::torrent::session::{Swarm, Swarms};
 
 use super::args::{Global, SeedArgs, ShareArgs, SwarmArgs};
 use super::exit::{CliError, Exit};
+use super::get::temporary;
 use super::home::parse_url;
 use super::output::Output;
 use super::put::Source;
@@ -37,6 +41,8 @@ pub(super) async fn share(
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let source = Source::open(&args.file, &args.how)?;
+    // Before the work, so that a name that is wrong does not come up after it.
+    let torrent_out = args.torrent_out.as_deref().map(TorrentOut::create).transpose()?;
     let client = global.client()?;
     let swarms = start(&client, &args.swarm).await?;
     let work = tokio::task::spawn_blocking({
@@ -52,9 +58,8 @@ pub(super) async fn share(
         done = work => done.map_err(|error| CliError::failed("the put broke off", error))??,
         () = signals.stop().cancelled() => return Ok(Exit::Interrupted),
     };
-    if let (Some(path), Some(published)) = (&args.torrent_out, &published) {
-        std::fs::write(path, published.metainfo.encode())
-            .map_err(|error| CliError::failed(format!("cannot write {}", path.display()), error))?;
+    if let (Some(out), Some(published)) = (torrent_out, &published) {
+        out.write(&published.metainfo.encode())?;
     }
     let mut seeding = Vec::new();
     if let Some(published) = &published {
@@ -66,6 +71,29 @@ pub(super) async fn share(
     run_until_stopped(swarms, seeding, output, signals).await;
     drop(client);
     Ok(signals.end())
+}
+
+/// The file for the torrent, opened before there is one.
+struct TorrentOut {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl TorrentOut {
+    fn create(path: &Path) -> Result<Self, CliError> {
+        let file = temporary(path).map_err(|error| Self::failed(path, error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn write(mut self, torrent: &[u8]) -> Result<(), CliError> {
+        self.file.write_all(torrent).map_err(|error| Self::failed(&self.path, error))?;
+        let named = self.file.persist(&self.path);
+        named.map(|_| ()).map_err(|error| Self::failed(&self.path, error.error))
+    }
+
+    fn failed(path: &Path, error: io::Error) -> CliError {
+        CliError::failed(format!("cannot write {}", path.display()), error)
+    }
 }
 
 pub(super) async fn seed(
@@ -201,7 +229,7 @@ async fn run_until_stopped(swarms: Swarms, seeding: Vec<Swarm>, output: Output, 
 
 fn published_urls(client: &Client) -> Result<Vec<OffUrl>, CliError> {
     let torrents = client.catalog().torrents()?;
-    torrents.iter().map(|(_, record)| parse_url(&record.url)).collect()
+    Ok(torrents.iter().filter_map(|(_, record)| OffUrl::parse(&record.url).ok()).collect())
 }
 
 fn known_trackers(client: &Client, url: &OffUrl) -> Result<Vec<String>, CliError> {

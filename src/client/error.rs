@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::catalog::CatalogError;
-use crate::id::{BlockId, FileId};
+use crate::id::{BlockId, FileId, InfoHash};
 use crate::off::OffUrl;
 use crate::off::descriptor::ChainError;
 use crate::off::tuple::TupleError;
@@ -47,8 +47,8 @@ pub enum OpenError {
     Catalog(#[from] CatalogError),
 }
 
-/// Why a stream could not be put. Nothing was entered in the catalog; blocks stored on the way
-/// are noise that later puts use.
+/// Why a stream could not be put. Nothing was entered in the catalog, and what was stored on the
+/// way has been taken out again.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
     /// The stream could not be read.
@@ -146,6 +146,18 @@ pub enum GetError {
         first: BlockId,
         /// What was asked, in words.
         asked: Vec<String>,
+    },
+    /// The swarm was downloaded whole, and the URL needs other blocks.
+    #[error(
+        "the swarm {infohash} is complete here, but {missing} of {blocks} blocks of the URL are not in it"
+    )]
+    Forged {
+        /// The swarm.
+        infohash: InfoHash,
+        /// Blocks that are not here.
+        missing: u64,
+        /// Blocks of the URL, or an upper bound.
+        blocks: u64,
     },
     /// The `.torrent` handed in carries something else.
     #[error(

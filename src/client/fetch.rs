@@ -141,9 +141,14 @@ impl Client {
         let survey = self.survey(url)?;
         match end? {
             End::Complete if survey.is_whole() => {}
-            // Complete and still not whole: blocks that are not the URL's, though the torrent
-            // began like it.
-            End::Complete | End::GaveUp => return Err(not_found(url, &survey, asked(status))),
+            // A wrong key or length, or blocks that are not the URL's though the torrent began
+            // like it.
+            End::Complete => {
+                self.catalog.end_download(wanted.infohash)?;
+                let (missing, blocks) = (survey.lacking(), survey.blocks);
+                return Err(GetError::Forged { infohash: wanted.infohash, missing, blocks });
+            }
+            End::GaveUp => return Err(not_found(url, &survey, asked(status))),
             End::Stopped => return Err(GetError::Stopped),
         }
         self.catalog.end_download(wanted.infohash)?;

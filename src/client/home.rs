@@ -33,7 +33,9 @@ impl Home {
 
     /// Locks a home that is there already.
     pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
-        if !path.join("catalog.redb").exists() {
+        let failed = |source| OpenError::Folder { path: path.to_owned(), source };
+        let there = |name| path.join(name).try_exists().map_err(failed);
+        if !there("catalog.redb")? && !there("store/index.redb")? {
             return Err(OpenError::NoStore { path: path.to_owned() });
         }
         Self::locked(path)

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogError};
 use crate::limits::CACHED_BLOCKS;
 use crate::store::{BlockStore, CachedStore, Folder, QuotaStore, SlabStore, Upkeep};
 
@@ -74,7 +74,10 @@ impl Client {
     }
 
     fn with(home: Home, settings: &Settings, entropy: StdRng) -> Result<Self, OpenError> {
-        let path = home.store();
+        let (path, catalog) = (home.store(), home.catalog());
+        if path.join("index.redb").exists() && !catalog.exists() {
+            return Err(CatalogError::Lost { path: catalog }.into());
+        }
         let disk = Folder::open(&path).map_err(|source| OpenError::Folder { path, source })?;
         let slabs = SlabStore::open(Arc::new(disk))?;
         let store: Arc<dyn Upkeep> = match settings.limit {
@@ -83,7 +86,7 @@ impl Client {
                 Arc::new(CachedStore::new(QuotaStore::new(slabs, limit)?, CACHED_BLOCKS))
             }
         };
-        let catalog = Arc::new(Catalog::open(&home.catalog())?);
+        let catalog = Arc::new(Catalog::open(&catalog)?);
         Ok(Self { store, catalog, entropy: Mutex::new(entropy), home })
     }
 

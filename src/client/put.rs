@@ -70,10 +70,26 @@ impl Client {
         options: &PutOptions,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Put, PutError> {
+        OffUrl::check_words(&options.content_type, &options.name)?;
+        // Nothing this stream needs is evicted before it is done.
+        let lease = self.store.lease();
+        let done = self.put_leased(stream, options, progress);
+        if done.is_err()
+            && let Err(error) = self.store.undo(&lease)
+        {
+            tracing::warn!("what a failed put has stored stays until the next gc: {error}");
+        }
+        done
+    }
+
+    fn put_leased(
+        &self,
+        stream: &mut (dyn Read + Send),
+        options: &PutOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Put, PutError> {
         let mut rng = self.rng();
         let seal = if options.sealed { Seal::Key(SealKey::random(&mut rng)) } else { Seal::Plain };
-        // Nothing this stream needs is evicted before it is done.
-        let _lease = self.store.lease();
         let before = self.store.census()?.blocks;
         let mut splitter = Splitter::new(stream, seal, StdRng::from_rng(&mut rng));
         let ids = std::thread::scope(|scope| {

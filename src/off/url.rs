@@ -28,7 +28,7 @@ use std::fmt::{self, Write as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::id::{BlockId, FileId, ParseIdError, excerpt};
-use crate::limits::{MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN};
+use crate::limits::{MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN, MAX_URL_NAME};
 
 use super::block::BlockSize;
 use super::descriptor::{Layout, Walk};
@@ -79,6 +79,9 @@ pub enum UrlError {
     /// Not a content type.
     #[error("not a content type: \"{0}\"")]
     Type(String),
+    /// A name nobody can use.
+    #[error("a name of {0} bytes is refused (limit {MAX_URL_NAME})")]
+    Name(usize),
     /// Not a length, or beyond the limit.
     #[error("not a length in bytes (0 to {MAX_STREAM_LEN}): \"{0}\"")]
     Length(String),
@@ -130,7 +133,8 @@ impl OffUrl {
     /// Names a stream. `content_type` must be a type, `name` may be anything.
     pub fn new(named: Named, content_type: &str, name: &str) -> Result<Self, UrlError> {
         let Named { length, file, descriptor, tuple, seal } = named;
-        let content_type = check_type(content_type)?;
+        Self::check_words(content_type, name)?;
+        let content_type = content_type.to_owned();
         if length > MAX_STREAM_LEN {
             return Err(UrlError::Length(length.to_string()));
         }
@@ -140,6 +144,15 @@ impl OffUrl {
         }
         let (name, hints) = (name.to_owned(), Hints::default());
         Ok(Self { content_type, length, file, descriptor, name, tuple, seal, hints })
+    }
+
+    /// Checks a content type and a name before there is a stream to name.
+    pub fn check_words(content_type: &str, name: &str) -> Result<(), UrlError> {
+        check_type(content_type)?;
+        if name.len() > MAX_URL_NAME {
+            return Err(UrlError::Name(name.len()));
+        }
+        Ok(())
     }
 
     /// Reads an OFF URL with any origin or none.
@@ -304,13 +317,13 @@ fn path_after_version(path: &str) -> Result<&str, UrlError> {
     }
 }
 
-fn check_type(text: &str) -> Result<String, UrlError> {
+fn check_type(text: &str) -> Result<(), UrlError> {
     let half = |half: &str| {
         (1..=MAX_TYPE_LEN).contains(&half.len())
             && half.bytes().all(|b| b.is_ascii_alphanumeric() || b"-+._".contains(&b))
     };
     match text.split_once('/') {
-        Some((major, minor)) if half(major) && half(minor) => Ok(text.to_owned()),
+        Some((major, minor)) if half(major) && half(minor) => Ok(()),
         _ => Err(UrlError::Type(excerpt(text))),
     }
 }

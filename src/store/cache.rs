@@ -97,6 +97,12 @@ impl<S: Upkeep> Upkeep for CachedStore<S> {
         removed
     }
 
+    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+        let undone = self.inner.undo(lease);
+        self.recent().clear();
+        undone
+    }
+
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
         let evicted = self.inner.evict(uses, most, dry);
         self.recent().clear();

@@ -98,6 +98,7 @@ fn cached_store_keeps_the_contract() {
 fn keeps_up(store: &dyn Upkeep) {
     takes_the_coldest_first(store);
     leases_and_pins_hold(store);
+    undoes_what_a_lease_has_seen(store);
     remembers_uses(store);
     walks_over_everything_once(store);
 }
@@ -149,6 +150,26 @@ fn leases_and_pins_hold(store: &dyn Upkeep) {
     assert_eq!(store.remove_unused(&ids).unwrap(), 1, "the pinned one is used");
     store.mark(&ids[..1], Mark { uses: -1, pins: -1 }).unwrap();
     assert_eq!(store.evict(0, 9, false).unwrap(), 2);
+}
+
+fn undoes_what_a_lease_has_seen(store: &dyn Upkeep) {
+    clear(store);
+    let old = put_all(store, 2);
+    let lease = store.lease();
+    store.touch(&old[0]).unwrap();
+    let mut new = put_all(store, 3);
+    store.mark(&new[..1], Mark { uses: 1, pins: 0 }).unwrap();
+    let uncommitted = &blocks(1)[0];
+    store.put(uncommitted).unwrap();
+    new.push(uncommitted.id());
+    let other = store.lease();
+    assert_eq!(store.undo(&lease).unwrap(), 0, "another lease lives");
+    drop(other);
+    assert_eq!(store.undo(&lease).unwrap(), 3);
+    assert_eq!(
+        (held(store, &old), held(store, &new)),
+        (vec![true; 2], vec![true, false, false, false])
+    );
 }
 
 fn remembers_uses(store: &dyn Upkeep) {

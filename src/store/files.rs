@@ -159,6 +159,7 @@ const fn end_slab(pack: &Pack) -> u64 {
     pack.first_slab + pack.blocks.div_ceil(SLOTS_PER_SLAB)
 }
 
-fn name(slab: u64) -> String {
+/// The name of a slab file of our own.
+pub(super) fn name(slab: u64) -> String {
     format!("{slab:06}.slab")
 }

@@ -83,6 +83,9 @@ impl Index {
             move |source| StoreError::Io { attempt, path, source }
         };
         if !disk.exists(NAME).map_err(io("look for"))? {
+            if disk.exists(&super::files::name(0)).map_err(io("look for"))? {
+                return Err(StoreError::Lost { path: disk.path(NAME) });
+            }
             let file = disk.open(NEW_NAME).map_err(io("create"))?;
             file.set_len(0).map_err(io("create"))?;
             drop(Self::in_file(Arc::clone(&file))?);
@@ -90,7 +93,12 @@ impl Index {
             disk.rename(NEW_NAME, NAME).map_err(io("create"))?;
             disk.sync_names().map_err(io("sync the folder of"))?;
         }
-        Self::in_file(disk.open(NAME).map_err(io("open"))?)
+        let file = disk.open(NAME).map_err(io("open"))?;
+        if file.is_empty().map_err(io("look at"))? {
+            // redb would make a new one of it, and new blocks would overwrite the old ones.
+            return Err(StoreError::Lost { path: disk.path(NAME) });
+        }
+        Self::in_file(file)
     }
 
     fn in_file(file: Arc<dyn DiskFile>) -> Result<Self, StoreError> {
@@ -229,6 +237,22 @@ impl Index {
             }
             let unused = blocks.len()? - shared;
             Ok((unused > 0).then_some((0, unused)).into_iter().chain(counts).collect())
+        })
+    }
+
+    /// Blocks put since a moment that no URL uses, with their slots. This looks at all blocks.
+    pub(super) fn put_since(&self, moment: u64) -> Result<Vec<(BlockId, u64)>, StoreError> {
+        self.read(|transaction| {
+            let uses = transaction.open_table(USES)?;
+            let mut found = Vec::new();
+            for item in transaction.open_table(BLOCKS)?.iter()? {
+                let (id, value) = item?;
+                let entry = entry(value.value());
+                if entry.put >= moment && uses.get(id.value())?.is_none() {
+                    found.push((BlockId::from_bytes(*id.value()), entry.slot));
+                }
+            }
+            Ok(found)
         })
     }
 

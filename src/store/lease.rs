@@ -34,6 +34,18 @@ impl Leases {
     }
 }
 
+impl Lease {
+    /// The moment it began.
+    pub(super) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Whether no other lease lives.
+    pub(super) fn is_alone(&self) -> bool {
+        self.leases.map().values().sum::<usize>() == 1
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut map = self.leases.map();

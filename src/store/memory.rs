@@ -24,10 +24,16 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Blocks, and when each was used last.
-    blocks: HashMap<BlockId, (Block, u64)>,
+    blocks: HashMap<BlockId, Held>,
     uses: HashMap<BlockId, UseCount>,
     clock: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    block: Block,
+    put: u64,
+    used: u64,
 }
 
 impl MemoryStore {
@@ -54,7 +60,7 @@ impl State {
     }
 
     fn may_go(&self, id: &BlockId, floor: u64) -> bool {
-        self.uses(id).pins == 0 && self.blocks.get(id).is_some_and(|(_, used)| *used < floor)
+        self.uses(id).pins == 0 && self.blocks.get(id).is_some_and(|held| held.used < floor)
     }
 
     fn take(&mut self, ids: &[BlockId]) -> u64 {
@@ -66,11 +72,12 @@ impl BlockStore for MemoryStore {
     fn put(&self, block: &Block) -> Result<bool, StoreError> {
         let mut state = self.state();
         let now = state.now();
-        Ok(state.blocks.insert(block.id(), (block.clone(), now)).is_none())
+        let new = Held { block: block.clone(), put: now, used: now };
+        Ok(state.blocks.insert(block.id(), new).is_none())
     }
 
     fn get(&self, id: &BlockId) -> Result<Option<Block>, StoreError> {
-        Ok(self.state().blocks.get(id).map(|(block, _)| block.clone()))
+        Ok(self.state().blocks.get(id).map(|held| held.block.clone()))
     }
 
     fn presence(&self, id: &BlockId) -> Result<Presence, StoreError> {
@@ -93,7 +100,7 @@ impl BlockStore for MemoryStore {
         let mut state = self.state();
         let now = state.now();
         let found = state.blocks.get_mut(id);
-        Ok(found.map(|(_, used)| *used = now).is_some())
+        Ok(found.map(|held| held.used = now).is_some())
     }
 
     fn lease(&self) -> Lease {
@@ -102,7 +109,7 @@ impl BlockStore for MemoryStore {
 
     fn census(&self) -> Result<StoreCensus, StoreError> {
         let state = self.state();
-        let bytes = state.blocks.values().map(|(block, _)| block.size().len() as u64).sum();
+        let bytes = state.blocks.values().map(|held| held.block.size().len() as u64).sum();
         Ok(StoreCensus { blocks: state.blocks.len() as u64, bytes, damaged: 0 })
     }
 }
@@ -141,13 +148,24 @@ impl Upkeep for MemoryStore {
         Ok(state.take(&victims))
     }
 
+    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        if !lease.is_alone() {
+            return Ok(0);
+        }
+        let new = state.blocks.iter().filter(|(_, held)| held.put >= lease.start());
+        let victims: Vec<BlockId> =
+            new.map(|(id, _)| *id).filter(|id| state.uses(id).uses == 0).collect();
+        Ok(state.take(&victims))
+    }
+
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
         let floor = self.leases.floor();
         let mut state = self.state();
         let mut cold: Vec<_> = state
             .blocks
             .iter()
-            .map(|(id, (_, used))| (state.uses(id).uses, *used, *id))
+            .map(|(id, held)| (state.uses(id).uses, held.used, *id))
             .filter(|(count, _, id)| *count <= uses && state.may_go(id, floor))
             .collect();
         cold.sort_unstable();

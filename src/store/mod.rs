@@ -99,6 +99,10 @@ pub trait Upkeep: BlockStore {
     /// Takes those of `ids` out that no URL uses: how many.
     fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError>;
 
+    /// Takes out what was put under a lease and no URL uses: how many. For a put that has failed.
+    /// While other leases live nothing happens, because nobody knows whose blocks they are.
+    fn undo(&self, lease: &Lease) -> Result<u64, StoreError>;
+
     /// Takes out up to `most` blocks that at most `uses` URLs use, those with the fewest uses
     /// first and of these the least recently used first: how many. With `dry` they stay.
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError>;
@@ -190,6 +194,12 @@ pub enum StoreError {
         /// Why it failed.
         source: Box<redb::Error>,
     },
+    /// There are slabs, and no index that says what is in them.
+    #[error("the index of the store is lost: {} is missing or empty beside its slabs", path.display())]
+    Lost {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A block that does not fit into a slot of this store.
     #[error("a block of {len} bytes does not fit into slots of {slot} bytes")]
     TooLarge {
@@ -223,6 +233,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether what is on disk is not what was written.
+    #[must_use]
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Lost { .. } => true,
+            Self::Index { source, .. } => matches!(**source, redb::Error::Corrupted(_)),
+            _ => false,
+        }
+    }
+
     /// Whether the disk is full.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {

@@ -130,6 +130,12 @@ impl<S: Upkeep> Upkeep for QuotaStore<S> {
         Ok(removed)
     }
 
+    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+        let undone = self.inner.undo(lease)?;
+        self.freed(undone);
+        Ok(undone)
+    }
+
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
         let evicted = self.inner.evict(uses, most, dry)?;
         if !dry {

@@ -292,6 +292,21 @@ impl Upkeep for SlabStore {
         self.take_out(victims)
     }
 
+    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+        let _alone = self.alone();
+        if !lease.is_alone() {
+            return Ok(0);
+        }
+        // First what the index does not know: on a full disk this makes the room it needs.
+        let discarded = self.fresh().discard(lease.start());
+        let punched = self.files.punch(&discarded);
+        self.fresh().spare.extend(&discarded);
+        punched?;
+        self.commit_alone()?;
+        let victims = self.index.put_since(lease.start())?;
+        Ok(discarded.len() as u64 + self.take_out(victims)?)
+    }
+
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
         let _alone = self.alone();
         self.commit_alone()?;
@@ -386,6 +401,13 @@ impl Fresh {
             self.touched.insert(*id, now);
         }
         held
+    }
+
+    /// Forgets the blocks put since a moment that no commit has seen: their slots.
+    fn discard(&mut self, since: u64) -> Vec<u64> {
+        let discarded =
+            self.blocks.extract_if(|_, entry| entry.put >= since && entry.slot < FOREIGN_SLOT);
+        discarded.map(|(_, entry)| entry.slot).collect()
     }
 
     fn is_wanted(&self, id: &BlockId) -> bool {

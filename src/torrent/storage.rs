@@ -6,11 +6,12 @@
 //! anybody but the check.
 //!
 //! What librqbit 9.1 makes of answers decides ours: an error during its initial check discards
-//! the rest of the file, so a piece we lack reads as zeros then; errors of `on_piece_completed` are
+//! the rest of the file, so a piece we lack reads as zeros while there is something behind it, and
+//! is an error when there is not; errors of `on_piece_completed` are
 //! only logged, so the first of them is kept in [`Shared::failure`] for whoever waits for the
 //! download.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,7 +98,7 @@ impl StorageFactory for Factory {
             let most = shared.max_blocks;
             return Err(shared.fail(NotOff(format!("{blocks} blocks where {most} would do"))));
         }
-        let state = State::new(blocks, info.piece_length, &shared.known)?;
+        let state = State::new(blocks, info.piece_length, &shared.known);
         let _ = shared.info.set(info);
         let inner = Arc::new(Inner { shared, state, checked: AtomicBool::new(false) });
         let _ = inner.shared.storage.set(Arc::downgrade(&inner));
@@ -122,8 +123,11 @@ pub(super) struct Inner {
 
 struct State {
     piece_len: u64,
-    /// The id of each block, as far as it is known.
-    ids: RwLock<Vec<Option<BlockId>>>,
+    /// Blocks of the torrent.
+    blocks: u64,
+    /// The ids of the blocks that are known, by number. Only these take memory: the number of
+    /// blocks is the word of whoever made the torrent.
+    ids: RwLock<BTreeMap<u64, BlockId>>,
     /// Pieces that are not complete yet.
     partial: Mutex<HashMap<u64, Arc<Mutex<Vec<u8>>>>>,
     /// Blocks that came since the catalog was written last.
@@ -131,24 +135,25 @@ struct State {
 }
 
 impl State {
-    fn new(blocks: u64, piece_len: u64, known: &[(u64, BlockId)]) -> anyhow::Result<Self> {
-        let mut ids = vec![None; usize::try_from(blocks)?];
-        for (number, id) in known {
-            if let Some(slot) = usize::try_from(*number).ok().and_then(|n| ids.get_mut(n)) {
-                *slot = Some(*id);
-            }
-        }
-        Ok(Self {
+    fn new(blocks: u64, piece_len: u64, known: &[(u64, BlockId)]) -> Self {
+        let known = known.iter().copied().filter(|(number, _)| *number < blocks);
+        Self {
             piece_len,
-            ids: RwLock::new(ids),
+            blocks,
+            ids: RwLock::new(known.collect()),
             partial: Mutex::default(),
             unsaved: Mutex::default(),
-        })
+        }
     }
 
     fn id(&self, number: u64) -> Option<BlockId> {
+        self.ids.read().unwrap_or_else(PoisonError::into_inner).get(&number).copied()
+    }
+
+    /// Whether no block from `number` on is known.
+    fn is_behind_all(&self, number: u64) -> bool {
         let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
-        usize::try_from(number).ok().and_then(|number| ids.get(number).copied().flatten())
+        ids.range(number..).next().is_none()
     }
 
     fn piece(&self, piece: u64) -> Option<Arc<Mutex<Vec<u8>>>> {
@@ -156,9 +161,8 @@ impl State {
     }
 
     fn piece_or_new(&self, piece: u64) -> Arc<Mutex<Vec<u8>>> {
-        let blocks = self.ids.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
-        let rest =
-            blocks * BLOCK_LEN as u64 - (piece * self.piece_len).min(blocks * BLOCK_LEN as u64);
+        let total = self.blocks * BLOCK_LEN as u64;
+        let rest = total.saturating_sub(piece * self.piece_len);
         let len = usize::try_from(self.piece_len.min(rest)).unwrap_or_default();
         let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(partial.entry(piece).or_insert_with(|| Arc::new(Mutex::new(vec![0; len]))))
@@ -178,6 +182,13 @@ impl Inner {
         };
         match block {
             Ok(Some(block)) => copy(block.contents(), offset % BLOCK_LEN as u64, out),
+            // Nothing more is here, so librqbit need not hash zeros to the end.
+            Ok(None)
+                if !self.checked.load(Ordering::Acquire)
+                    && self.state.is_behind_all(offset / BLOCK_LEN as u64) =>
+            {
+                Err(anyhow!("nothing more is here"))
+            }
             _ if !self.checked.load(Ordering::Acquire) => {
                 out.fill(0);
                 Ok(())
@@ -230,11 +241,7 @@ impl Inner {
 
     fn learn(&self, added: &[(u64, BlockId)]) {
         let mut ids = self.state.ids.write().unwrap_or_else(PoisonError::into_inner);
-        for (number, id) in added {
-            if let Some(slot) = usize::try_from(*number).ok().and_then(|n| ids.get_mut(n)) {
-                *slot = Some(*id);
-            }
-        }
+        ids.extend(added.iter().copied());
     }
 
     /// Makes what has come durable once it is at least `window` blocks: first the blocks, then

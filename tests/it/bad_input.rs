@@ -118,7 +118,10 @@ fn unreadable_files_are_named() {
     assert!(!place.path("home").exists(), "a wrong name leaves no store behind");
     place.run("home", ["put", "/proc/self/mem"]).exits(1).says(["cannot put /proc/self/mem"]);
     let url = place.put("home", &place.file("in", 5));
-    place.run("home", ["get", &url, "-o", "absent/out"]).exits(1).says(["absent/out", "No such"]);
+    place
+        .run("home", ["get", &url, "-o", "absent/out"])
+        .exits(1)
+        .says(["absent/out", "absent is not a folder"]);
     place.run("home", ["get", &url, "--torrent", "absent"]).exits(1).says(["cannot read absent"]);
 }
 
@@ -174,4 +177,111 @@ fn the_default_log_shows_no_urls_keys_or_infohashes() {
     let ran = place.run("b", ["get", &seeder.magnet, "-o", "out", "--log", "info"]).ok();
     let key = seeder.url.split("k=").nth(1).unwrap().split('&').next().unwrap();
     assert!(!ran.stderr().contains(key), "{}", ran.stderr());
+}
+
+/// New blocks would overwrite the old ones if a lost index were made anew.
+#[test]
+fn a_lost_index_or_catalog_is_refused_not_replaced() {
+    let place = Place::new();
+    let file = place.file("in", 300_000);
+    for (at, lost) in ["store/index.redb", "catalog.redb"].iter().enumerate() {
+        for empty in [false, true] {
+            let home = format!("home-{at}-{empty}");
+            place.put(&home, &file);
+            let path = place.path(&home).join(lost);
+            let slab = fs::read(place.path(&home).join("store/000000.slab")).unwrap();
+            fs::remove_file(&path).unwrap();
+            if empty {
+                fs::write(&path, "").unwrap();
+            }
+            for args in [vec!["put", "in"], vec!["ls"], vec!["stat"]] {
+                place.run(&home, args).exits(5).says([lost, "missing or empty"]);
+            }
+            assert!(fs::read(place.path(&home).join("store/000000.slab")).unwrap() == slab);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_database_is_an_integrity_failure_not_a_panic() {
+    let place = Place::new();
+    let file = place.file("in", 3_000_000);
+    place.put("home", &file);
+    for name in ["catalog.redb", "store/index.redb"] {
+        let path = place.path("home").join(name);
+        let whole = fs::read(&path).unwrap();
+        for page in 1..whole.len() / 4096 {
+            let mut damaged = whole.clone();
+            damaged[page * 4096..(page + 1) * 4096].fill(0);
+            fs::write(&path, damaged).unwrap();
+            let ran = place.run("home", ["stat"]);
+            let code = ran.0.status.code();
+            assert!([Some(0), Some(1), Some(5)].contains(&code), "{name} {page}: {}", ran.stderr());
+            assert!(!ran.stderr().contains("panicked"), "{name} {page}: {}", ran.stderr());
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    place.run("home", ["stat"]).ok();
+}
+
+#[test]
+fn devices_pipes_and_links_are_written_through_not_replaced() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let place = Place::new();
+    let url = place.put("home", &place.file("in", 300_000));
+    let fifo = place.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || fs::read(fifo).unwrap()
+    });
+    place.run("home", ["get", &url, "-o", "fifo"]).ok();
+    assert_eq!(reader.join().unwrap(), noise(300_000));
+    assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    fs::write(place.path("target"), "old").unwrap();
+    symlink("target", place.path("link")).unwrap();
+    place.run("home", ["get", &url, "-o", "link"]).ok();
+    assert!(place.path("link").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(fs::read(place.path("target")).unwrap(), noise(300_000));
+}
+
+#[test]
+fn a_closed_stderr_changes_no_exit_code() {
+    use std::process::Stdio;
+    let place = Place::new();
+    let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let code = |home, args: &[&str]| {
+        place.command(home, args).stderr(full()).output().unwrap().status.code()
+    };
+    let file = place.file("in", 10);
+    assert_eq!(code("home", &["put", file.to_str().unwrap()]), Some(0));
+    assert_eq!(code("home", &["get", "nonsense"]), Some(2));
+    assert_eq!(code("nowhere", &["ls"]), Some(10));
+}
+
+#[test]
+fn a_name_too_long_for_a_url_is_refused_before_anything_is_stored() {
+    let place = Place::new();
+    let file = place.file("in", 10);
+    let name = "a".repeat(1_025);
+    place
+        .run("home", ["put", file.to_str().unwrap(), "--name", &name])
+        .exits(2)
+        .says(["1025 bytes"]);
+    let stat = place.run("home", ["stat"]).ok().stdout();
+    assert!(stat.contains("blocks    0\n"), "{stat}");
+}
+
+/// A swarm that is complete and still does not give the file: the link is at fault.
+#[test]
+fn a_link_with_a_wrong_key_is_an_integrity_failure() {
+    let place = Place::new();
+    let file = place.file("in", 300_000);
+    let seeder = place.share("a", &file, []);
+    let key = seeder.url.split("k=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let other = place.put("b", &file);
+    let wrong = other.split("k=").nth(1).unwrap();
+    let forged = seeder.url.replace(&key, wrong);
+    let args = ["get", &forged, "-o", "out", "--timeout", "30s"];
+    place.run("c", args).exits(5).says(["is complete here", "forged"]);
 }

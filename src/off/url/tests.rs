@@ -41,7 +41,7 @@ fn takes_any_origin_or_none() {
 proptest! {
     #[test]
     fn parse_inverts_display(
-        length in 0..=MAX_STREAM_LEN, name in "\\PC*", tuple in 2u64..=8, key: Option<[u8; 32]>,
+        length in 0..=MAX_STREAM_LEN, name in "\\PC{0,200}", tuple in 2u64..=8, key: Option<[u8; 32]>,
         btih: Option<[u8; 20]>, trackers in prop::collection::hash_set("\\PC*", 0..4), port: u16,
     ) {
         let seal = key.map_or(Seal::Plain, |key| {
