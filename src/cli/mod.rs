@@ -1,7 +1,7 @@
 //! The command line: arguments in, one call into the library, one print out.
 //!
-//! stdout is data, stderr is talk. Each command is a file; [`output`] is the only one that
-//! prints, [`exit`] the only one that knows exit codes.
+//! stdout is data, stderr is talk. Each command is a file; `output` is the only one that
+//! prints, `exit` the only one that knows exit codes.
 
 mod args;
 mod check;

@@ -12,6 +12,16 @@
 //! let plain = SourceBlock::padded(vec![0; 5], BlockSize::Native, &mut rand::rng());
 //! MemoryStore::new().put(&plain).unwrap(); // expected `&Block`, found `&SourceBlock`
 //! ```
+//!
+//! while the same with a block does:
+//!
+//! ```
+//! use offswarm::off::{Block, BlockSize};
+//! use offswarm::store::{BlockStore, MemoryStore};
+//!
+//! let noise = Block::random(BlockSize::Native, &mut rand::rng());
+//! MemoryStore::new().put(&noise).unwrap();
+//! ```
 
 use bytes::Bytes;
 use rand::Rng;

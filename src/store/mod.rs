@@ -83,7 +83,7 @@ pub trait BlockStore: Send + Sync {
 /// # Contract
 ///
 /// * Uses and pins are remembered for blocks that are not held, too.
-/// * Neither [`remove`](Self::remove) nor [`evict`](Self::evict) takes a block that is pinned or
+/// * Neither [`remove_unused`](Self::remove_unused) nor [`evict`](Self::evict) takes a block that is pinned or
 ///   that was put or touched under a [`lease`](BlockStore::lease) which still lives.
 /// * A block that is taken out is absent, its bytes are given back to the disk.
 pub trait Upkeep: BlockStore {

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `length` | blocks * 131072 |
 //! | `name` | first 16 hex digits of the first block's id (the descriptor's), then `.off` |
-//! | `piece length` | 131072, or a power of two of them, see [`mapping`](super::mapping) |
+//! | `piece length` | 131072, or a power of two of them, see [`mapping`] |
 //! | `pieces` | SHA-1 of each piece, 20 bytes each |
 //!
 //! Torrents of other programs are read for `torrent show`; only those of the form above carry

@@ -1,1 +1,27 @@
-fn main() {}
+//! Tests with foreign BitTorrent clients.
+//!
+//! What they show is the point of the program: any client can hold our blocks. Each test goes one
+//! way and back: offswarm shares a file, the foreign client downloads the blocks, offswarm stops,
+//! and a home that has nothing gets the file from the foreign client alone, which never had
+//! anything but noise.
+//!
+//! Everything stays on loopback. A foreign program that is missing fails the test and names the
+//! Debian package; `tests/run.sh` installs them all.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod aria2;
+mod journey;
+mod liar;
+mod libtorrent;
+mod opentracker;
+mod programs;

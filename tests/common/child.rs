@@ -1,0 +1,106 @@
+//! Child processes that do not outlive their test, and waiting for what they say.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before its test fails. Many times what a slow machine needs.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How often a condition is looked at that announces itself in no other way.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until `look` finds something.
+#[track_caller]
+pub fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < DEADLINE, "waited in vain for {what}");
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// A child process, killed when this is dropped. Its stderr goes where the test's goes.
+pub struct Running {
+    name: String,
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let stdout = BufReader::new(child.stdout.take().expect("a piped stdout"));
+        let (sender, lines) = channel();
+        // Ends with the child, which closes its end of the pipe.
+        thread::spawn(move || hand_on(stdout, &sender));
+        Self { name, child, lines }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of its standard output.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => panic!("{} said nothing for {DEADLINE:?}", self.name),
+            Err(RecvTimeoutError::Disconnected) => panic!("{} ended too early", self.name),
+        }
+    }
+
+    /// The first line to come in which `find` finds something.
+    #[track_caller]
+    pub fn line_with<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let mut heard = Vec::new();
+        let started = Instant::now();
+        while started.elapsed() < DEADLINE {
+            let line = self.line();
+            if let Some(found) = find(&line) {
+                return found;
+            }
+            heard.push(line);
+        }
+        panic!("{} did not say {what}, but {heard:#?}", self.name)
+    }
+
+    /// Sends a signal by its name, as in `TERM`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent =
+            Command::new("/bin/sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &id]).status();
+        assert!(sent.expect("a shell").success(), "cannot signal {}", self.name);
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(mut self) -> ExitStatus {
+        self.signal("TERM");
+        let name = self.name.clone();
+        poll(&format!("the end of {name}"), || self.child.try_wait().expect("a child of ours"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn hand_on(stdout: impl BufRead, lines: &Sender<String>) {
+    for line in stdout.lines().map_while(Result::ok) {
+        if lines.send(line).is_err() {
+            return;
+        }
+    }
+}
