@@ -67,9 +67,23 @@ impl Client {
         options: &PutOptions,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Put, PutError> {
+        let before = self.store.census()?.blocks;
+        let url = self.put_stream(stream, options, progress)?;
+        self.store.commit()?;
+        self.catalog.add(&url, Origin::Put)?;
+        Ok(Put { url, new_blocks: self.store.census()?.blocks.saturating_sub(before) })
+    }
+
+    /// Stores a stream until its end. It is durable after the next commit, and only its URL names
+    /// it.
+    pub(super) fn put_stream(
+        &self,
+        stream: &mut (dyn Read + Send),
+        options: &PutOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<OffUrl, PutError> {
         let mut rng = self.rng();
         let seal = if options.sealed { Seal::Key(SealKey::random(&mut rng)) } else { Seal::Plain };
-        let before = self.store.census()?.blocks;
         let mut splitter = Splitter::new(stream, seal, StdRng::from_rng(&mut rng));
         let ids = std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(IN_FLIGHT);
@@ -79,11 +93,8 @@ impl Client {
         })?;
         let (length, file) = splitter.finish();
         let descriptor = self.store_chain(&ids, &seal, &mut rng)?;
-        self.store.commit()?;
         let named = Named { length, file, descriptor, tuple: options.tuple, seal };
-        let url = OffUrl::new(named, &options.content_type, &options.name)?;
-        self.catalog.add(&url, Origin::Put)?;
-        Ok(Put { url, new_blocks: self.store.census()?.blocks.saturating_sub(before) })
+        Ok(OffUrl::new(named, &options.content_type, &options.name)?)
     }
 
     /// Hides source blocks until the stream ends: the ids of all tuples.

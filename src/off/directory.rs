@@ -61,7 +61,7 @@ pub enum DirectoryError {
         /// Where it stands.
         path: String,
         /// What is wrong with it.
-        source: UrlError,
+        source: Box<UrlError>,
     },
     /// A file without a URL, or a folder with one.
     #[error("{:?} in the directory {what}", excerpt(path))]
@@ -175,7 +175,9 @@ impl Directory {
         for (path, url) in pairs {
             let url = match url.map(|text| OffUrl::parse(&text)).transpose() {
                 Ok(url) => url,
-                Err(source) => return Err(DirectoryError::Url { path, source }),
+                Err(source) => {
+                    return Err(DirectoryError::Url { path, source: Box::new(source) });
+                }
             };
             entries.push((path, url));
         }
