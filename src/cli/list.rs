@@ -91,6 +91,7 @@ struct StoreStat {
 struct UrlStat {
     url: String,
     length: u64,
+    bytes: u64,
     content_type: String,
     name: String,
     sealed: bool,
@@ -139,6 +140,7 @@ fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliEr
     let stat = UrlStat {
         url: url.canonical().to_string(),
         length: url.length(),
+        bytes: survey.bytes,
         content_type: url.content_type().to_owned(),
         name: url.name().to_owned(),
         sealed: matches!(url.seal(), crate::off::Seal::Key(_)),
@@ -147,7 +149,7 @@ fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliEr
         blocks: survey.blocks,
         blocks_here: here,
         blocks_damaged: survey.damaged.len() as u64,
-        fetched_per_byte: ratio(survey.blocks * url.block_size().len() as u64, url.length()),
+        fetched_per_byte: ratio(survey.blocks * url.block_size().len() as u64, survey.bytes),
         origin: record.as_ref().map(|record| record.origin),
         infohash: record.and_then(|record| record.infohash).map(|hash| hash.to_string()),
     };

@@ -107,6 +107,8 @@ impl Source {
         let kind = if path.as_os_str() == "-" {
             Kind::Stream(Box::new(io::stdin()), None)
         } else if path.is_dir() {
+            std::fs::read_dir(path)
+                .map_err(|error| CliError::failed(format!("cannot read {label}"), error))?;
             Kind::Folder(path.to_owned())
         } else {
             let (file, length) = open_file(path)

@@ -8,7 +8,8 @@
 //! A tree may change while it is read. Offsets and file ids are those of the bytes that were
 //! really read, so a file that grows or shrinks is what it was at that moment and moves no other.
 //! What cannot be put is left out and reported: symbolic links and special files, names that are
-//! no UTF-8 or that a directory refuses (see [`directory`]), and what cannot be read.
+//! no UTF-8 or that a directory refuses (see [`directory`]), what cannot be read, and the client's
+//! own home, which would grow as fast as it is read.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
@@ -63,7 +64,7 @@ impl Client {
         progress: &mut dyn FnMut(u64),
     ) -> Result<PutDirectory, PutError> {
         let before = self.store.census()?.blocks;
-        let Tree { files, empty, mut skipped } = Tree::list(folder)?;
+        let Tree { files, empty, mut skipped, .. } = Tree::list(folder, self.home.path())?;
         let (small, large): (Vec<_>, Vec<_>) =
             files.into_iter().partition(|file| file.length < PACKED_BELOW_LEN);
         let mut read = 0;
@@ -141,6 +142,8 @@ struct Tree {
     /// Paths of empty folders, with `/` at the end.
     empty: Vec<String>,
     skipped: Vec<Skipped>,
+    /// The home of the client, which is not gone into.
+    home: Option<(u64, u64)>,
 }
 
 /// A file as it was when the tree was listed.
@@ -151,14 +154,19 @@ struct Found {
     /// Bytes.
     length: u64,
     executable: bool,
-    /// Device and number of the file.
+    /// What it is known by, whatever becomes of its path.
     identity: (u64, u64),
 }
 
 impl Tree {
-    fn list(folder: &Path) -> Result<Self, PutError> {
+    fn list(folder: &Path, home: &Path) -> Result<Self, PutError> {
         let failed = |source| PutError::Folder { path: folder.to_owned(), source };
-        let mut tree = Self::default();
+        let whole = |path: &Path| path.canonicalize().map_err(failed);
+        if whole(folder)?.starts_with(whole(home)?) {
+            return Err(failed(io::Error::other("it belongs to this store")));
+        }
+        let home = fs::metadata(home).map_err(failed)?;
+        let mut tree = Self { home: Some(identity(&home)), ..Self::default() };
         tree.walk(folder, "", 1).map_err(failed)?;
         tree.leave_out_refused(folder);
         Ok(tree)
@@ -184,6 +192,8 @@ impl Tree {
         let kind = metadata.file_type();
         if kind.is_file() {
             self.files.push(Found::new(path, place, &metadata));
+        } else if kind.is_dir() && self.home == Some(identity(&metadata)) {
+            return Err("it belongs to this store".into());
         } else if kind.is_dir() {
             if depth > MAX_PATH_DEPTH {
                 return Err(format!("it is more than {MAX_PATH_DEPTH} folders deep"));
@@ -223,7 +233,7 @@ impl Found {
             place: place.to_owned(),
             length: metadata.len(),
             executable: metadata.permissions().mode() & 0o111 != 0,
-            identity: (metadata.dev(), metadata.ino()),
+            identity: identity(metadata),
         }
     }
 
@@ -234,9 +244,8 @@ impl Found {
     /// Opens the file that was listed, and no other that has taken its place: a symbolic link
     /// could lead out of the tree, and a pipe would never end.
     fn open(&self) -> io::Result<File> {
-        let is_same = |metadata: &Metadata| {
-            metadata.is_file() && (metadata.dev(), metadata.ino()) == self.identity
-        };
+        let is_same =
+            |metadata: &Metadata| metadata.is_file() && identity(metadata) == self.identity;
         if is_same(&self.place.symlink_metadata()?) {
             let file = File::open(&self.place)?;
             if is_same(&file.metadata()?) {
@@ -249,6 +258,11 @@ impl Found {
     fn skipped(&self, error: &io::Error) -> Skipped {
         Skipped { path: self.place.clone(), why: error.to_string() }
     }
+}
+
+/// Device and number: two paths with the same are the same file or folder.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// Files one after the other, as one stream.
@@ -353,7 +367,8 @@ mod tests {
         for name in ["a", "b", "c"] {
             fs::write(folder.path().join(name), name.repeat(10)).unwrap();
         }
-        let tree = Tree::list(folder.path()).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let tree = Tree::list(folder.path(), home.path()).unwrap();
         change(folder.path());
         let mut pack = Pack::new(&tree.files);
         let mut stream = Vec::new();

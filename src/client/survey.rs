@@ -23,6 +23,8 @@ pub struct Survey {
     pub complete: bool,
     /// Blocks of the URL: exact if `complete`, else an upper bound.
     pub blocks: u64,
+    /// Bytes that the URL stands for: its stream's, and those of a directory's files.
+    pub bytes: u64,
     /// Bytes of all its tuples' blocks, each counted as often as it occurs.
     pub tuple_blocks: u64,
 }
@@ -46,7 +48,8 @@ impl Client {
     /// Lists the blocks of a URL and looks which are here, in the index only. A directory's files
     /// are part of it; what they are is known once its own blocks are here.
     pub fn survey(&self, url: &OffUrl) -> Result<Survey, ReadError> {
-        let mut listing = Listing { client: self, mapping: Mapping::new(), tuple_blocks: 0 };
+        let mut listing =
+            Listing { client: self, mapping: Mapping::new(), tuple_blocks: 0, bytes: url.length() };
         let mut complete = listing.stream(url)?;
         if complete && url.is_directory() {
             complete = match self.directory_if_here(url)? {
@@ -54,10 +57,11 @@ impl Client {
                 None => false,
             };
         }
-        let Listing { mapping, tuple_blocks, .. } = listing;
+        let Listing { mapping, tuple_blocks, bytes, .. } = listing;
         let order = mapping.into_order();
         let blocks = if complete { order.len() as u64 } else { url.max_blocks() };
-        let mut survey = Survey { order, complete, blocks, tuple_blocks, ..Survey::default() };
+        let mut survey =
+            Survey { order, complete, blocks, bytes, tuple_blocks, ..Survey::default() };
         for id in &survey.order {
             match self.store.presence(id)? {
                 Presence::Held => continue,
@@ -99,6 +103,7 @@ struct Listing<'a> {
     client: &'a Client,
     mapping: Mapping,
     tuple_blocks: u64,
+    bytes: u64,
 }
 
 impl Listing<'_> {
@@ -123,6 +128,7 @@ impl Listing<'_> {
     fn files(&mut self, directory: &Directory) -> Result<bool, ReadError> {
         let mut seen = HashSet::new();
         for url in directory.files() {
+            self.bytes = self.bytes.saturating_add(url.length());
             if !seen.insert(url.stream_key()) {
                 continue;
             }

@@ -156,6 +156,21 @@ fn what_cannot_be_put_is_left_out_and_said() {
     assert_eq!((shown["files"].as_u64(), shown["bytes"].as_u64()), (Some(2), Some(7)));
 }
 
+/// A put that met its own store would read what it writes, for ever.
+#[test]
+fn the_store_is_not_put_into_itself() {
+    let place = Place::new();
+    write(&place.path("docs"), "good", "good");
+    let url = place.put("docs/home", &place.file("in", 300_000));
+    let ran = place.run("docs/home", ["put", "docs"]).exits(3).says(["belongs to this store"]);
+    let listed = place.run("docs/home", ["ls", ran.stdout().trim()]).ok().stdout();
+    assert_eq!(listed.trim_start(), "4  -  good\n");
+    for inside in ["docs/home", "docs/home/store"] {
+        place.run("docs/home", ["put", inside]).exits(1).says(["belongs to this store"]);
+    }
+    place.run("docs/home", ["get", &url, "-o", "out"]).ok();
+}
+
 #[test]
 fn an_empty_folder_is_a_directory() {
     let place = Place::new();
