@@ -37,6 +37,29 @@ pub const MAX_TYPE_LEN: usize = 127;
 /// make us contact a crowd.
 pub const MAX_HINTS: usize = 16;
 
+/// Bytes of the longest directory (the JSON) we read or write: 64 MiB name a quarter of a million
+/// files, and take a few hundred MiB of memory when parsed.
+pub const MAX_DIRECTORY_LEN: u64 = 64 << 20;
+
+/// Files and empty folders of the largest directory. Empty folders are short, so that
+/// [`MAX_DIRECTORY_LEN`] alone would let seven million of them through.
+pub const MAX_DIRECTORY_ENTRIES: usize = 1_000_000;
+
+/// Bytes of the longest path in a directory: `PATH_MAX` of Linux.
+pub const MAX_PATH_LEN: usize = 4_096;
+
+/// Components of the deepest path in a directory, so that nothing that walks a tree runs out of
+/// stack or open folders.
+pub const MAX_PATH_DEPTH: usize = 64;
+
+/// Blocks of the largest directory, its files' blocks included: 1 TiB. Its URL does not tell how
+/// many they are; this many ids take some 600 MB when they are listed.
+pub const MAX_DIRECTORY_BLOCKS: u64 = 1 << 23;
+
+/// Bytes from which on a file in a directory is a stream of its own. A stream costs about four
+/// blocks however short it is; shorter files are packed together into one.
+pub const PACKED_BELOW_LEN: u64 = 64 << 10;
+
 /// Nesting of lists and dictionaries in bencode. Real metainfo nests 5 deep; `serde_bencode`
 /// recurses, and 5,000 levels overflow the stack of a thread.
 pub const MAX_BENCODE_DEPTH: usize = 100;

@@ -47,19 +47,24 @@ pub(super) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Store a file and print its OFF URL
+    /// Store a file or folder and print its OFF URL
+    ///
+    /// Of a folder, symbolic links, special files and what cannot be read are left out; then the
+    /// exit code is 3.
     Put(PutArgs),
-    /// Store a file, publish its blocks as a torrent and seed them until interrupted
+    /// Store a file or folder, publish its blocks as a torrent and seed them until interrupted
     ///
     /// As soon as peers can connect, stdout gets two lines: the OFF URL with hints where to find
     /// its blocks, and the magnet link.
     Share(ShareArgs),
-    /// Get a file by its OFF URL or magnet link
+    /// Get a file or folder by its OFF URL or magnet link
+    ///
+    /// One file of a folder is got by the folder's OFF URL with the file's path behind its name.
     Get(GetArgs),
     /// Seed OFF URLs that are stored here until interrupted
     Seed(SeedArgs),
-    /// List the OFF URLs put and got here
-    Ls,
+    /// List the OFF URLs put and got here, or the files of a folder
+    Ls(LsArgs),
     /// Show how full the store is, or how much of an OFF URL is here
     Stat(StatArgs),
     /// Exempt the blocks of OFF URLs from eviction
@@ -94,7 +99,8 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct PutArgs {
-    /// The file, or `-` for standard input
+    /// The file or folder, or `-` for standard input
+    #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) how: HowToPut,
@@ -105,7 +111,7 @@ pub(super) struct HowToPut {
     /// The file name in the OFF URL [default: that of the file]
     #[arg(long)]
     pub(super) name: Option<String>,
-    /// The content type in the OFF URL [default: by the name's extension]
+    /// The content type in the OFF URL of a file [default: by the name's extension]
     #[arg(long = "type", value_name = "TYPE")]
     pub(super) content_type: Option<String>,
     /// Do not seal: whoever collects the blocks can try to combine them
@@ -144,7 +150,8 @@ impl From<PolicyArg> for Policy {
 
 #[derive(Debug, Args)]
 pub(super) struct ShareArgs {
-    /// The file
+    /// The file or folder
+    #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) how: HowToPut,
@@ -174,6 +181,9 @@ pub(super) struct GetArgs {
     #[arg(value_name = "URL|MAGNET")]
     pub(super) what: String,
     /// Where to write: a file, a folder, or `-` for standard output [default: the name in the URL]
+    ///
+    /// A folder that exists gets the file or folder put inside. A folder is written to where
+    /// nothing is yet.
     #[arg(long, short, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
     /// Overwrite a file that only the URL's name chose
@@ -208,6 +218,13 @@ pub(super) struct SeedArgs {
     pub(super) urls: Vec<String>,
     #[command(flatten)]
     pub(super) swarm: SwarmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LsArgs {
+    /// The OFF URL or magnet link of a folder that is stored here: list its files with their
+    /// lengths, and whether they are executable (x) or empty folders (d)
+    pub(super) url: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::client::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
+use crate::id::excerpt;
 use crate::store::StoreError;
 use crate::torrent::session::SwarmError;
 
@@ -136,6 +137,9 @@ impl From<PutError> for CliError {
                 Self::new(Exit::Failed, error).hint("use --randomizers mixed")
             }
             PutError::Url(_) => Self::new(Exit::Usage, error),
+            PutError::Directory(_) => {
+                Self::new(Exit::Failed, error).hint("put parts of it as directories of their own")
+            }
             _ => Self::new(Exit::Failed, error),
         }
     }
@@ -144,10 +148,13 @@ impl From<PutError> for CliError {
 impl From<ReadError> for CliError {
     fn from(error: ReadError) -> Self {
         let exit = match &error {
-            ReadError::Missing(_) => Exit::NotFound,
-            ReadError::Chain(_) | ReadError::Tuple { .. } | ReadError::WrongFile { .. } => {
-                Exit::Integrity
-            }
+            ReadError::Missing(_) | ReadError::NoMember(_) => Exit::NotFound,
+            ReadError::NotDirectory(_) => Exit::Usage,
+            ReadError::TooManyBlocks { .. } => Exit::Failed,
+            ReadError::Chain(_)
+            | ReadError::Tuple { .. }
+            | ReadError::Directory(_)
+            | ReadError::WrongFile { .. } => Exit::Integrity,
             ReadError::Store(store) => store_exit(store),
         };
         Self::new(exit, error)
@@ -168,6 +175,12 @@ impl From<GetError> for CliError {
                     Attempt { attempt: "cannot download the blocks".into(), source: error };
                 Self { exit, error: attempt.into(), hints }
             }
+            GetError::Member { path, source } => {
+                let Self { exit, error, hints } = (*source).into();
+                let attempt = format!("cannot decode {:?} of the directory", excerpt(&path));
+                let attempt = Attempt { attempt, source: error };
+                Self { exit, error: attempt.into(), hints }
+            }
             GetError::NotFound { .. } => Self::new(Exit::NotFound, error)
                 .hint("name a peer (--peer), a tracker (--tracker) or the torrent (--torrent)"),
             GetError::Damaged { .. } => Self::new(Exit::Integrity, error).hint(
@@ -177,9 +190,10 @@ impl From<GetError> for CliError {
                 .hint("the link is damaged or forged: ask for it again"),
             GetError::WrongTorrent { .. } => Self::new(Exit::Usage, error),
             GetError::Stopped => Self::new(Exit::Interrupted, error),
-            GetError::Write(_) | GetError::Catalog(_) | GetError::Upkeep(_) => {
-                Self::new(Exit::Failed, error)
-            }
+            GetError::Write(_)
+            | GetError::File { .. }
+            | GetError::Catalog(_)
+            | GetError::Upkeep(_) => Self::new(Exit::Failed, error),
         }
     }
 }

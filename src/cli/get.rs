@@ -1,4 +1,4 @@
-//! `offswarm get`: get a file by its OFF URL or magnet link.
+//! `offswarm get`: get a file by its OFF URL or magnet link, or one file of a directory.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::client::fetch::{Fetched, Ways};
+use crate::client::fetch::{Fetched, Waiting, Ways};
 use crate::client::{Client, GetError, ReadError};
 use crate::limits::{MAX_METAINFO_LEN, MAX_URL_LEN};
 use crate::off::{OffUrl, name};
@@ -16,7 +16,8 @@ use crate::torrent::metainfo::Metainfo;
 
 use super::args::{GetArgs, Global, Patience, SwarmArgs};
 use super::exit::{CliError, Exit};
-use super::home::parse_url;
+use super::get_directory;
+use super::home::parse_url_with_path;
 use super::output::Output;
 use super::signals::Signals;
 
@@ -35,14 +36,19 @@ pub(super) async fn run(
     output: Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let url = parse_url(&what(&args.what)?)?;
+    let (url, path) = parse_url_with_path(&what(&args.what)?)?;
     let ways = ways(&args)?;
-    let target = Target::choose(&args, &url)?;
+    if url.is_directory() && path.is_none() {
+        return get_directory::run(global, &args, &url, &ways, output, signals).await;
+    }
+    let name = path.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
+    let target = Target::choose(&args, name.unwrap_or(url.name()), &url.file().to_string())?;
     let client = global.client()?;
     let _lease = client.store().lease();
+    let wanted = Wanted { url, path };
     let mut total = Fetched::default();
     loop {
-        let fetched = fetch(&client, &url, &ways, output, signals).await?;
+        let (url, fetched) = wanted.fetch(&client, &ways, output, signals).await?;
         total = Fetched { received: total.received + fetched.received, ..fetched };
         let written = tokio::task::block_in_place(|| target.write(&client, &url, output, signals));
         match written {
@@ -54,7 +60,8 @@ pub(super) async fn run(
             Err(Written::Damaged) => {
                 tokio::task::block_in_place(|| client.find_damage(&url))?;
                 let ways = Ways { offline: true, ..ways };
-                return Err(fetch(&client, &url, &ways, output, signals)
+                return Err(wanted
+                    .fetch(&client, &ways, output, signals)
                     .await
                     .err()
                     .unwrap_or_else(|| {
@@ -66,6 +73,37 @@ pub(super) async fn run(
     }
 }
 
+/// What is to be got.
+struct Wanted {
+    url: OffUrl,
+    /// A file in the directory that `url` names.
+    path: Option<String>,
+}
+
+impl Wanted {
+    /// Brings its blocks: the URL of the file.
+    async fn fetch(
+        &self,
+        client: &Client,
+        ways: &Ways,
+        output: Output,
+        signals: &Signals,
+    ) -> Result<(OffUrl, Fetched), CliError> {
+        let (url, stop) = (&self.url, signals.stop());
+        let mut progress = output.progress(Some(0), false);
+        let mut watch = |waiting: &Waiting| {
+            progress.set_total(waiting.blocks);
+            progress.set(waiting.blocks - waiting.missing);
+            progress.waiting(&waiting.to_string());
+        };
+        match &self.path {
+            Some(path) => Ok(client.fetch_member(url, path, ways, stop, &mut watch).await?),
+            None => Ok((url.clone(), client.fetch(url, ways, stop, &mut watch).await?)),
+        }
+    }
+}
+
+/// Brings the blocks of a URL.
 pub(super) async fn fetch(
     client: &Client,
     url: &OffUrl,
@@ -73,15 +111,8 @@ pub(super) async fn fetch(
     output: Output,
     signals: &Signals,
 ) -> Result<Fetched, CliError> {
-    let mut progress = output.progress(Some(0), false);
-    let fetched = client
-        .fetch(url, ways, signals.stop(), &mut |waiting| {
-            progress.set_total(waiting.blocks);
-            progress.set(waiting.blocks - waiting.missing);
-            progress.waiting(&waiting.to_string());
-        })
-        .await;
-    Ok(fetched?)
+    let wanted = Wanted { url: url.clone(), path: None };
+    Ok(wanted.fetch(client, ways, output, signals).await?.1)
 }
 
 fn shown(
@@ -176,8 +207,8 @@ impl From<CliError> for Written {
 }
 
 impl Target {
-    fn choose(args: &GetArgs, url: &OffUrl) -> Result<Self, CliError> {
-        let own = PathBuf::from(name::safe(url.name(), &url.file().to_string()));
+    fn choose(args: &GetArgs, name: &str, fallback: &str) -> Result<Self, CliError> {
+        let own = PathBuf::from(name::safe(name, fallback));
         let (path, chosen) = match &args.output {
             Some(path) if path.as_os_str() == "-" => {
                 return Ok(Self { path: None, overwrite: true, special: false });
@@ -228,6 +259,9 @@ impl Target {
         }
         let mut file = temporary(path).map_err(failed)?;
         decode(client, url, &mut io::BufWriter::new(&mut file), output, signals)?;
+        if url.is_executable() {
+            make_executable(file.as_file()).map_err(failed)?;
+        }
         file.as_file().sync_all().map_err(failed)?;
         let named = if self.overwrite { file.persist(path) } else { file.persist_noclobber(path) };
         named.map_err(|error| failed(error.error))?;
@@ -269,6 +303,13 @@ impl Write for Stoppable<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.target.flush()
     }
+}
+
+/// Lets everybody run a file who may read it.
+fn make_executable(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = file.metadata()?.permissions().mode();
+    file.set_permissions(std::fs::Permissions::from_mode(mode | ((mode & 0o444) >> 2)))
 }
 
 fn decode(

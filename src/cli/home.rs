@@ -85,6 +85,15 @@ impl Global {
     }
 }
 
+/// Reads an OFF URL, or a magnet link that carries one. The URL of a directory may go on with the
+/// path of one of its files.
+pub(super) fn parse_url_with_path(text: &str) -> Result<(OffUrl, Option<String>), CliError> {
+    if Magnet::is_magnet(text) {
+        return parse_url(text).map(|url| (url, None));
+    }
+    OffUrl::parse_with_path(text).map_err(|error| CliError::usage("cannot read the OFF URL", error))
+}
+
 /// Reads an OFF URL, or a magnet link that carries one.
 pub(super) fn parse_url(text: &str) -> Result<OffUrl, CliError> {
     if !Magnet::is_magnet(text) {

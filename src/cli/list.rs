@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::catalog::{Origin, UrlRecord};
-use crate::client::Client;
+use crate::client::{Client, ReadError};
 use crate::off::OffUrl;
 
-use super::args::{Global, StatArgs};
+use super::args::{Global, LsArgs, StatArgs};
 use super::exit::{CliError, Exit};
 use super::home::parse_url;
 use super::output::Output;
@@ -22,8 +22,55 @@ struct Listed<'a> {
     record: &'a UrlRecord,
 }
 
-pub(super) fn ls(global: &Global, output: Output) -> Result<Exit, CliError> {
+#[derive(Serialize)]
+struct ListedFile<'a> {
+    path: &'a str,
+    length: u64,
+    executable: bool,
+    url: Option<String>,
+}
+
+pub(super) fn ls(global: &Global, args: &LsArgs, output: Output) -> Result<Exit, CliError> {
+    let url = args.url.as_deref().map(parse_url).transpose()?;
     let client = global.existing_client()?;
+    match url {
+        Some(url) => ls_directory(&client, &url, output),
+        None => ls_urls(&client, output),
+    }
+}
+
+fn ls_directory(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliError> {
+    let directory = client.directory(url).map_err(|error| {
+        let is_missing = matches!(error, ReadError::Missing(_));
+        let error = CliError::from(error);
+        if is_missing {
+            error.hint("get it first: only what is stored here is listed")
+        } else {
+            error
+        }
+    })?;
+    for entry in directory.entries() {
+        let length = entry.url.map_or(0, OffUrl::length);
+        let executable = entry.url.is_some_and(OffUrl::is_executable);
+        let listed = ListedFile {
+            path: entry.path,
+            length,
+            executable,
+            url: entry.url.map(ToString::to_string),
+        };
+        let (flag, slash) = match entry.url {
+            None => ('d', "/"),
+            Some(_) if executable => ('x', ""),
+            Some(_) => ('-', ""),
+        };
+        // The path as it is created: a stranger's own could rewrite the terminal.
+        let path = entry.safe_path();
+        output.result(&format!("{length:>14}  {flag}  {path}{slash}"), &listed)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn ls_urls(client: &Client, output: Output) -> Result<Exit, CliError> {
     for (url, record) in client.known_urls()? {
         let text = url.to_string();
         let listed = Listed { url: &text, length: url.length(), name: url.name(), record: &record };
@@ -49,6 +96,7 @@ struct StoreStat {
 struct UrlStat {
     url: String,
     length: u64,
+    bytes: u64,
     content_type: String,
     name: String,
     sealed: bool,
@@ -109,6 +157,7 @@ fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliEr
     let stat = UrlStat {
         url: url.canonical().to_string(),
         length: url.length(),
+        bytes: survey.bytes,
         content_type: url.content_type().to_owned(),
         name: url.name().to_owned(),
         sealed: matches!(url.seal(), crate::off::Seal::Key(_)),
@@ -117,7 +166,7 @@ fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliEr
         blocks: survey.blocks,
         blocks_here: here,
         blocks_damaged: survey.damaged.len() as u64,
-        fetched_per_byte: ratio(survey.blocks * url.block_size().len() as u64, url.length()),
+        fetched_per_byte: ratio(survey.blocks * url.block_size().len() as u64, survey.bytes),
         origin: record.as_ref().map(|record| record.origin),
         pinned: record.as_ref().is_some_and(|record| record.pinned),
         infohash: record.and_then(|record| record.infohash).map(|hash| hash.to_string()),

@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod exit;
 mod get;
+mod get_directory;
 mod home;
 mod list;
 mod manual;
@@ -62,7 +63,7 @@ async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Share(args) => seed::share(&global, args, output, &signals).await,
         Command::Get(args) => get::run(&global, args, output, &signals).await,
         Command::Seed(args) => seed::seed(&global, args, output, &signals).await,
-        Command::Ls => list::ls(&global, output),
+        Command::Ls(args) => list::ls(&global, &args, output),
         Command::Stat(args) => list::stat(&global, &args, output),
         Command::Pin(args) => upkeep::pin(&global, &args, true, output),
         Command::Unpin(args) => upkeep::pin(&global, &args, false, output),

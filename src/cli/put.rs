@@ -1,13 +1,14 @@
-//! `offswarm put`: store a file and print its OFF URL.
+//! `offswarm put`: store a file or folder and print its OFF URL.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::client::Client;
 use crate::client::put::{Put, PutOptions};
+use crate::client::put_directory::{PutDirectory, Skipped, content_type_of};
 
 use super::args::{Global, HowToPut, PutArgs};
 use super::exit::{CliError, Exit};
@@ -20,6 +21,21 @@ struct Shown {
     url: String,
     length: u64,
     new_blocks: u64,
+    #[serde(flatten)]
+    folder: Option<ShownFolder>,
+}
+
+#[derive(Serialize)]
+struct ShownFolder {
+    files: u64,
+    bytes: u64,
+    skipped: Vec<ShownSkipped>,
+}
+
+#[derive(Serialize)]
+struct ShownSkipped {
+    path: String,
+    why: String,
 }
 
 pub(super) async fn run(
@@ -36,70 +52,122 @@ pub(super) async fn run(
         put = put => put.map_err(|error| CliError::failed("the put broke off", error))??,
         () = signals.stop().cancelled() => return Ok(Exit::Interrupted),
     };
+    let exit = put.exit();
+    let Done { put, folder } = put;
     let url = put.url.to_string();
-    let shown = Shown { url: url.clone(), length: put.url.length(), new_blocks: put.new_blocks };
-    output.result(&url, &shown)?;
-    Ok(Exit::Done)
+    let (length, new_blocks) = (put.url.length(), put.new_blocks);
+    output.result(&url, &Shown { url: url.clone(), length, new_blocks, folder })?;
+    Ok(exit)
 }
 
-/// A stream to put, open.
+/// What came of a put.
+pub(super) struct Done {
+    pub(super) put: Put,
+    folder: Option<ShownFolder>,
+}
+
+impl Done {
+    /// How the program ends if nothing else goes wrong.
+    pub(super) fn exit(&self) -> Exit {
+        match &self.folder {
+            Some(folder) if !folder.skipped.is_empty() => Exit::Partial,
+            _ => Exit::Done,
+        }
+    }
+}
+
+impl From<PutDirectory> for Done {
+    fn from(done: PutDirectory) -> Self {
+        let PutDirectory { put, files, bytes, skipped } = done;
+        let skipped = skipped.into_iter().map(|Skipped { path, why }| {
+            let path = path.display().to_string();
+            ShownSkipped { path, why }
+        });
+        let folder = ShownFolder { files, bytes, skipped: skipped.collect() };
+        Self { put, folder: Some(folder) }
+    }
+}
+
+/// What to put.
 pub(super) struct Source {
-    stream: Box<dyn Read + Send>,
-    length: Option<u64>,
+    kind: Kind,
     label: String,
     options: PutOptions,
 }
 
+enum Kind {
+    /// A stream, open, and its bytes if they are known.
+    Stream(Box<dyn Read + Send>, Option<u64>),
+    Folder(PathBuf),
+}
+
 impl Source {
-    /// Opens a file, or standard input for `-`.
+    /// Opens a file, or standard input for `-`, or takes a folder.
     pub(super) fn open(path: &Path, how: &HowToPut) -> Result<Self, CliError> {
         let label = path.display().to_string();
-        let (stream, length): (Box<dyn Read + Send>, _) = if path.as_os_str() == "-" {
-            (Box::new(io::stdin()), None)
+        let kind = if path.as_os_str() == "-" {
+            Kind::Stream(Box::new(io::stdin()), None)
+        } else if path.is_dir() {
+            std::fs::read_dir(path)
+                .map_err(|error| CliError::failed(format!("cannot read {label}"), error))?;
+            Kind::Folder(path.to_owned())
         } else {
             let (file, length) = open_file(path)
                 .map_err(|error| CliError::failed(format!("cannot read {label}"), error))?;
-            (Box::new(file), length)
+            Kind::Stream(Box::new(file), length)
         };
+        if let (Kind::Folder(_), Some(_)) = (&kind, &how.content_type) {
+            let why = "a folder has a content type of its own";
+            return Err(CliError::usage(format!("cannot use --type with {label}"), why));
+        }
         let name = how.name.clone().unwrap_or_else(|| file_name(path));
-        let guessed =
-            || mime_guess::from_path(&name).first_or_octet_stream().essence_str().to_owned();
         let options = PutOptions {
-            content_type: how.content_type.clone().unwrap_or_else(guessed),
+            content_type: how.content_type.clone().unwrap_or_else(|| content_type_of(&name)),
             name: name.clone(),
             tuple: how.tuple,
             sealed: !how.plain,
             randomizers: how.randomizers.into(),
             recycle: how.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
         };
-        Ok(Self { stream, length, label, options })
+        Ok(Self { kind, label, options })
     }
 
     /// Puts it, with a progress bar.
-    pub(super) fn put(mut self, client: &Client, output: Output) -> Result<Put, CliError> {
-        let mut progress = output.progress(self.length, true);
-        let put = client.put(&mut *self.stream, &self.options, &mut |read| {
-            progress.set(read);
-        });
-        put.map_err(|error| {
+    pub(super) fn put(self, client: &Client, output: Output) -> Result<Done, CliError> {
+        let Self { kind, label, options } = self;
+        let length = if let Kind::Stream(_, length) = &kind { *length } else { None };
+        let mut progress = output.progress(length, true);
+        let mut progress = |read| progress.set(read);
+        let done = match kind {
+            Kind::Stream(mut stream, _) => client
+                .put(&mut *stream, &options, &mut progress)
+                .map(|put| Done { put, folder: None }),
+            Kind::Folder(path) => {
+                client.put_directory(&path, &options, &mut progress).map(Done::from)
+            }
+        };
+        let done = done.map_err(|error| {
             let CliError { exit, error, hints } = error.into();
-            let attempt = CliError::failed(format!("cannot put {}", self.label), error);
+            let attempt = CliError::failed(format!("cannot put {label}"), error);
             CliError { exit, hints, ..attempt }
-        })
+        })?;
+        for ShownSkipped { path, why } in done.folder.iter().flat_map(|folder| &folder.skipped) {
+            output.remark(&format!("left out {path:?}: {why}"));
+        }
+        Ok(done)
     }
 }
 
 fn open_file(path: &Path) -> io::Result<(File, Option<u64>)> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
     Ok((file, metadata.is_file().then_some(metadata.len())))
 }
 
+/// The name of a file or folder, also of one called `.`.
 fn file_name(path: &Path) -> String {
-    match path.file_name() {
+    let whole = if path.is_dir() { path.canonicalize().ok() } else { None };
+    match whole.as_deref().unwrap_or(path).file_name() {
         Some(name) if path.as_os_str() != "-" => name.to_string_lossy().into_owned(),
         _ => "stdin".into(),
     }

@@ -48,13 +48,14 @@ pub(super) async fn share(
     let work = tokio::task::spawn_blocking({
         let (output, trackers) = (output, args.swarm.tracker.clone());
         move || {
-            let url = source.put(&client, output)?.url;
+            let done = source.put(&client, output)?;
+            let (exit, url) = (done.exit(), done.put.url);
             let published = publish(&client, &url, &trackers)?;
             // The client goes on living: its lock is what keeps the store ours.
-            Ok::<_, CliError>((client, url, published))
+            Ok::<_, CliError>((client, exit, url, published))
         }
     });
-    let (client, url, published) = tokio::select! {
+    let (client, exit, url, published) = tokio::select! {
         done = work => done.map_err(|error| CliError::failed("the put broke off", error))??,
         () = signals.stop().cancelled() => return Ok(Exit::Interrupted),
     };
@@ -70,7 +71,7 @@ pub(super) async fn share(
     show(&url, published.as_ref(), &swarms, &args.swarm, output)?;
     run_until_stopped(swarms, seeding, output, signals).await;
     drop(client);
-    Ok(signals.end())
+    Ok(if exit == Exit::Done { signals.end() } else { exit })
 }
 
 /// The file for the torrent, opened before there is one.

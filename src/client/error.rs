@@ -7,9 +7,10 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::catalog::CatalogError;
-use crate::id::{BlockId, FileId, InfoHash};
+use crate::id::{BlockId, FileId, InfoHash, excerpt};
 use crate::off::OffUrl;
 use crate::off::descriptor::ChainError;
+use crate::off::directory::DirectoryError;
 use crate::off::tuple::TupleError;
 use crate::off::url::UrlError;
 use crate::store::StoreError;
@@ -74,6 +75,17 @@ pub enum PutError {
     /// The blocks chosen would not hide the source.
     #[error("cannot hide a source block")]
     Encode(#[from] TupleError),
+    /// The folder itself could not be read.
+    #[error("cannot read the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The files are too many for a directory.
+    #[error("cannot make the directory")]
+    Directory(#[from] DirectoryError),
     /// The type is none.
     #[error("cannot name the stream")]
     Url(#[from] UrlError),
@@ -112,6 +124,21 @@ pub enum ReadError {
         expected: FileId,
         /// What was decoded.
         found: FileId,
+    },
+    /// A directory that is none, or not one to be followed.
+    #[error("the directory cannot be used")]
+    Directory(#[from] DirectoryError),
+    /// A path was asked for in something else than a directory.
+    #[error("{0} is not a directory")]
+    NotDirectory(String),
+    /// A directory has no file at a path.
+    #[error("the directory has no file at {:?}", excerpt(.0))]
+    NoMember(String),
+    /// A directory with more blocks than we list.
+    #[error("a directory of more than {limit} blocks is refused")]
+    TooManyBlocks {
+        /// The limit.
+        limit: u64,
     },
     /// The store failed, or a block in it is damaged.
     #[error("cannot read a block")]
@@ -181,6 +208,22 @@ pub enum GetError {
     /// The output could not be written.
     #[error("cannot write the stream")]
     Write(#[source] io::Error),
+    /// A file or folder of a directory could not be written.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// What was being written.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What a file of a directory decodes to is wrong, or its blocks are.
+    #[error("cannot decode {:?} of the directory", excerpt(path))]
+    Member {
+        /// The path in the directory.
+        path: String,
+        /// What is wrong.
+        source: Box<ReadError>,
+    },
     /// The catalog failed.
     #[error("cannot use the catalog")]
     Catalog(#[from] CatalogError),

@@ -121,6 +121,30 @@ impl Client {
         Ok(Fetched { local, swarm: now.blocks - local, received })
     }
 
+    /// Makes sure that the blocks of one file of a directory are in the store, and gives its URL.
+    /// Peers hand out whole torrents, so if any of them is not here, all of the directory is
+    /// fetched.
+    pub async fn fetch_member(
+        &self,
+        directory: &OffUrl,
+        path: &str,
+        ways: &Ways,
+        stop: &CancellationToken,
+        watch: &mut (dyn FnMut(&Waiting) + Send),
+    ) -> Result<(OffUrl, Fetched), GetError> {
+        if let Some(listing) = self.directory_if_here(directory)? {
+            let no_member = || ReadError::NoMember(path.to_owned());
+            let member = listing.file(path).ok_or_else(no_member)?;
+            let survey = self.survey(member)?;
+            if survey.is_whole() {
+                let fetched = Fetched { local: survey.blocks, ..Fetched::default() };
+                return Ok((member.clone(), fetched));
+            }
+        }
+        let fetched = self.fetch(directory, ways, stop, watch).await?;
+        Ok((self.directory_member(directory, path)?, fetched))
+    }
+
     async fn download(
         &self,
         url: &OffUrl,

@@ -11,18 +11,24 @@ use crate::off::{Block, OffUrl, Tuple, tuple};
 use super::{Client, GetError, ReadError};
 
 impl Client {
-    /// Decodes a stream whose blocks are all in the store.
+    /// Decodes the bytes that a URL names, all of whose blocks are in the store. Of a packed
+    /// stream only the source blocks that hold them are decoded.
     pub fn decode(&self, url: &OffUrl) -> Decoder<'_> {
+        let block = url.block_size().len() as u64;
+        let range = url.range();
+        let first = range.start / block;
         Decoder {
             client: self,
             url: url.clone(),
             walk: url.walk(),
             ids: Vec::new().into_iter(),
-            done: 0,
+            skip: first * url.tuple().ids(),
+            done: first,
+            end: range.end.div_ceil(block),
         }
     }
 
-    /// Writes a stream whose blocks are all in the store to `output`. `progress` is told the
+    /// Writes the bytes that a URL names, whose blocks are all in the store to `output`. `progress` is told the
     /// bytes written so far.
     ///
     /// The file id is known to be right only when this returns: who cannot take bytes back must
@@ -52,8 +58,8 @@ impl Client {
     }
 }
 
-/// The parts of a stream in order, a source block each, unsealed and trimmed. It ends after the
-/// first error.
+/// The parts of what a URL names in order, a source block each, unsealed and trimmed. It ends
+/// after the first error.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     client: &'a Client,
@@ -61,15 +67,19 @@ pub struct Decoder<'a> {
     walk: Walk,
     /// What is left of the ids of the current chain block, and of a tuple cut by its end.
     ids: std::vec::IntoIter<BlockId>,
-    /// Source blocks decoded.
+    /// Ids of the source blocks before the first, still to be passed over.
+    skip: u64,
+    /// Source blocks decoded or passed over.
     done: u64,
+    /// Source blocks up to the last that is needed.
+    end: u64,
 }
 
 impl Iterator for Decoder<'_> {
     type Item = Result<Vec<u8>, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done >= self.url.source_blocks() {
+        if self.done >= self.end {
             return None;
         }
         let part = self.part();
@@ -85,15 +95,23 @@ impl Decoder<'_> {
         let broken = |source| ReadError::Tuple { index: self.done, source };
         let mut bytes = tuple::decode(&blocks).map_err(broken)?.into_contents();
         let offset = self.done * self.url.block_size().len() as u64;
-        let rest = usize::try_from(self.url.length() - offset).unwrap_or(usize::MAX);
-        bytes.truncate(rest);
         self.url.seal().apply_to_stream(offset, &mut bytes);
+        let range = self.url.range();
+        let within = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+        bytes.truncate(within(range.end - offset));
+        let before = within(range.start.saturating_sub(offset)).min(bytes.len());
+        bytes.drain(..before);
         Ok(bytes)
     }
 
     fn tuple(&mut self) -> Result<Tuple, ReadError> {
         let size = self.url.tuple().randomizers() + 1;
-        while self.ids.len() < size {
+        while self.ids.len() < size || self.skip > 0 {
+            let passed = self.ids.by_ref().take(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= passed.count() as u64;
+            if self.ids.len() >= size {
+                break;
+            }
             let Some(id) = self.walk.wants() else { break };
             let more = self.walk.supply(&self.block(&id)?)?;
             self.ids = self.ids.by_ref().chain(more).collect::<Vec<_>>().into_iter();

@@ -1,5 +1,6 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
-//! [`publish`], [`fetch`], [`survey`], [`upkeep`].
+//! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for directories [`put_directory`] and
+//! [`get_directory`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
 //! there is one client per home. It has no terminal, no environment and no global state; the
@@ -8,10 +9,12 @@
 mod error;
 pub mod fetch;
 pub mod get;
+pub mod get_directory;
 mod home;
 mod pack;
 pub mod publish;
 pub mod put;
+pub mod put_directory;
 mod randomizers;
 pub mod survey;
 pub mod upkeep;

@@ -71,9 +71,23 @@ impl Client {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Put, PutError> {
         OffUrl::check_words(&options.content_type, &options.name)?;
-        // Nothing this stream needs is evicted before it is done.
+        self.undoing(|| {
+            let before = self.store.census()?.blocks;
+            let url = self.put_stream(stream, options, progress)?;
+            self.store.commit()?;
+            self.remember(&url, Origin::Put).map_err(Box::new)?;
+            Ok(Put { url, new_blocks: self.store.census()?.blocks.saturating_sub(before) })
+        })
+    }
+
+    /// Runs a put under a lease, so that nothing it needs is evicted before it is done, and takes
+    /// out again what it has stored if it fails.
+    pub(super) fn undoing<T>(
+        &self,
+        put: impl FnOnce() -> Result<T, PutError>,
+    ) -> Result<T, PutError> {
         let lease = self.store.lease();
-        let done = self.put_leased(stream, options, progress);
+        let done = put();
         if done.is_err()
             && let Err(error) = self.store.undo(&lease)
         {
@@ -82,15 +96,16 @@ impl Client {
         done
     }
 
-    fn put_leased(
+    /// Stores a stream until its end. It is durable after the next commit, and only its URL names
+    /// it.
+    pub(super) fn put_stream(
         &self,
         stream: &mut (dyn Read + Send),
         options: &PutOptions,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Put, PutError> {
+    ) -> Result<OffUrl, PutError> {
         let mut rng = self.rng();
         let seal = if options.sealed { Seal::Key(SealKey::random(&mut rng)) } else { Seal::Plain };
-        let before = self.store.census()?.blocks;
         let mut splitter = Splitter::new(stream, seal, StdRng::from_rng(&mut rng));
         let ids = std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(IN_FLIGHT);
@@ -100,11 +115,8 @@ impl Client {
         })?;
         let (length, file) = splitter.finish();
         let descriptor = self.store_chain(&ids, &seal, &mut rng)?;
-        self.store.commit()?;
         let named = Named { length, file, descriptor, tuple: options.tuple, seal };
-        let url = OffUrl::new(named, &options.content_type, &options.name)?;
-        self.remember(&url, Origin::Put).map_err(Box::new)?;
-        Ok(Put { url, new_blocks: self.store.census()?.blocks.saturating_sub(before) })
+        Ok(OffUrl::new(named, &options.content_type, &options.name)?)
     }
 
     /// Hides source blocks until the stream ends: the ids of all tuples.

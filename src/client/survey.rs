@@ -1,8 +1,11 @@
 //! Survey: which blocks a URL consists of, and which of them are here.
 
+use std::collections::HashSet;
+
 use crate::id::BlockId;
-use crate::off::{OffUrl, Tuple};
-use crate::store::Presence;
+use crate::limits::MAX_DIRECTORY_BLOCKS;
+use crate::off::{Directory, OffUrl, Tuple};
+use crate::store::{Presence, StoreError};
 use crate::torrent::mapping::Mapping;
 
 use super::{Client, ReadError};
@@ -20,6 +23,8 @@ pub struct Survey {
     pub complete: bool,
     /// Blocks of the URL: exact if `complete`, else an upper bound.
     pub blocks: u64,
+    /// Bytes that the URL stands for: its stream's, and those of a directory's files.
+    pub bytes: u64,
     /// Bytes of all its tuples' blocks, each counted as often as it occurs.
     pub tuple_blocks: u64,
 }
@@ -40,27 +45,23 @@ impl Survey {
 }
 
 impl Client {
-    /// Lists the blocks of a URL and looks which are here, in the index only.
+    /// Lists the blocks of a URL and looks which are here, in the index only. A directory's files
+    /// are part of it; what they are is known once its own blocks are here.
     pub fn survey(&self, url: &OffUrl) -> Result<Survey, ReadError> {
-        let mut survey = Survey::default();
-        let mut mapping = Mapping::new();
-        let mut tuple_ids = Vec::new();
-        let mut walk = url.walk();
-        survey.complete = loop {
-            let Some(id) = walk.wants() else { break true };
-            mapping.push(id);
-            let Some(block) = self.whole_block(&id)? else {
-                break false;
+        let mut listing =
+            Listing { client: self, mapping: Mapping::new(), tuple_blocks: 0, bytes: url.length() };
+        let mut complete = listing.stream(url)?;
+        if complete && url.is_directory() {
+            complete = match self.directory_if_here(url)? {
+                Some(directory) => listing.files(&directory)?,
+                None => false,
             };
-            tuple_ids.extend(walk.supply(&block)?);
-        };
-        survey.tuple_blocks = tuple_ids.len() as u64;
-        if survey.complete {
-            check_tuples(url, &tuple_ids)?;
-            mapping.extend(tuple_ids);
         }
-        survey.order = mapping.into_order();
-        survey.blocks = if survey.complete { survey.order.len() as u64 } else { url.max_blocks() };
+        let Listing { mapping, tuple_blocks, bytes, .. } = listing;
+        let order = mapping.into_order();
+        let blocks = if complete { order.len() as u64 } else { url.max_blocks() };
+        let mut survey =
+            Survey { order, complete, blocks, bytes, tuple_blocks, ..Survey::default() };
         for id in &survey.order {
             match self.store.presence(id)? {
                 Presence::Held => continue,
@@ -72,15 +73,74 @@ impl Client {
         Ok(survey)
     }
 
+    /// A directory; `None` if blocks of it are missing or have just been found damaged.
+    pub(super) fn directory_if_here(&self, url: &OffUrl) -> Result<Option<Directory>, ReadError> {
+        match self.directory(url) {
+            Ok(directory) => Ok(Some(directory)),
+            Err(ReadError::Missing(_)) => Ok(None),
+            Err(ReadError::Store(StoreError::Damaged { id, place })) => {
+                tracing::warn!(%id, place, "a block is damaged");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// A block, unless it is missing or has just been found damaged.
     fn whole_block(&self, id: &BlockId) -> Result<Option<crate::off::Block>, ReadError> {
         match self.store.get(id) {
-            Err(crate::store::StoreError::Damaged { id, place }) => {
+            Err(StoreError::Damaged { id, place }) => {
                 tracing::warn!(%id, place, "a block is damaged");
                 Ok(None)
             }
             other => Ok(other?),
         }
+    }
+}
+
+/// The blocks of a URL as they are found.
+struct Listing<'a> {
+    client: &'a Client,
+    mapping: Mapping,
+    tuple_blocks: u64,
+    bytes: u64,
+}
+
+impl Listing<'_> {
+    /// Adds the chain of a stream, and its tuples if the whole chain is here: whether it is.
+    fn stream(&mut self, url: &OffUrl) -> Result<bool, ReadError> {
+        let mut tuple_ids = Vec::new();
+        let mut walk = url.walk();
+        while let Some(id) = walk.wants() {
+            self.mapping.push(id);
+            let Some(block) = self.client.whole_block(&id)? else {
+                return Ok(false);
+            };
+            tuple_ids.extend(walk.supply(&block)?);
+        }
+        check_tuples(url, &tuple_ids)?;
+        self.tuple_blocks += tuple_ids.len() as u64;
+        self.mapping.extend(tuple_ids);
+        Ok(true)
+    }
+
+    /// Adds the streams of a directory's files, as far as the order is known: whether all are.
+    fn files(&mut self, directory: &Directory) -> Result<bool, ReadError> {
+        let mut seen = HashSet::new();
+        for url in directory.files() {
+            self.bytes = self.bytes.saturating_add(url.length());
+            if !seen.insert(url.stream_key()) {
+                continue;
+            }
+            if !self.stream(url)? {
+                return Ok(false);
+            }
+            // One block can stand in for many streams, so this is not bounded by what is here.
+            if self.mapping.order().len() as u64 > MAX_DIRECTORY_BLOCKS {
+                return Err(ReadError::TooManyBlocks { limit: MAX_DIRECTORY_BLOCKS });
+            }
+        }
+        Ok(true)
     }
 }
 

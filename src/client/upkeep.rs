@@ -13,6 +13,7 @@ use crate::limits::BLOCK_LEN;
 use crate::off::OffUrl;
 use crate::store::{Mark, StoreError, UseCount};
 
+use super::survey::Survey;
 use super::{Client, ReadError, UpkeepError};
 
 /// Blocks looked at in one go.
@@ -75,7 +76,7 @@ impl Client {
     /// Forgets a URL and frees the blocks that no other URL needs.
     pub fn rm(&self, url: &OffUrl) -> Result<Freed, UpkeepError> {
         let known = self.catalog.url(url)?.ok_or_else(|| UpkeepError::unknown(url))?;
-        let order = self.survey(url)?.order;
+        let order = self.blocks_known_of(url)?.order;
         self.catalog.remove(url)?;
         let pins = if known.pinned { -1 } else { 0 };
         let mut blocks = 0;
@@ -91,7 +92,7 @@ impl Client {
     pub fn gc(&self, dry: bool) -> Result<Freed, UpkeepError> {
         let mut expected: HashMap<BlockId, UseCount> = HashMap::new();
         for (url, record) in self.known_urls()? {
-            for id in self.survey(&url)?.order {
+            for id in self.blocks_known_of(&url)?.order {
                 let count = expected.entry(id).or_default();
                 count.uses += 1;
                 count.pins += u32::from(record.pinned);
@@ -129,7 +130,7 @@ impl Client {
     pub fn hurt(&self) -> Result<Vec<Hurt>, UpkeepError> {
         let mut list = Vec::new();
         for (url, _) in self.known_urls()? {
-            let survey = self.survey(&url)?;
+            let survey = self.blocks_known_of(&url)?;
             if !survey.is_whole() {
                 let (missing, blocks) = (survey.lacking(), survey.blocks);
                 list.push(Hurt { url, damaged: survey.damaged, missing, blocks });
@@ -145,8 +146,21 @@ impl Client {
         Ok(urls.filter_map(|(text, record)| Some((OffUrl::parse(&text).ok()?, record))).collect())
     }
 
+    /// The blocks of a URL as far as they can be told. One whose descriptor or listing is broken
+    /// by whoever made it must not keep the others from being looked after.
+    fn blocks_known_of(&self, url: &OffUrl) -> Result<Survey, ReadError> {
+        let survey = match self.survey(url) {
+            Err(ReadError::Directory(_)) => self.survey(&url.as_stream()),
+            other => other,
+        };
+        match survey {
+            Err(ReadError::Chain(_) | ReadError::Tuple { .. }) => Ok(Survey::default()),
+            other => other,
+        }
+    }
+
     fn mark(&self, url: &OffUrl, mark: Mark) -> Result<(), UpkeepError> {
-        for part in self.survey(url)?.order.chunks(BATCH) {
+        for part in self.blocks_known_of(url)?.order.chunks(BATCH) {
             self.store.mark(part, mark)?;
         }
         Ok(())

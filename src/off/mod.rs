@@ -21,15 +21,19 @@
 //! chain    = ids of all tuples in order, cut into blocks      descriptor.rs
 //! URL      = type, L, SHA-256(plain), id of the first chain block, name, t, key    url.rs
 //! ```
+//!
+//! A *directory* is a stream that lists the OFF URLs of files by their paths (directory.rs).
 
 pub mod block;
 pub mod descriptor;
+pub mod directory;
 pub mod name;
 pub mod seal;
 pub mod tuple;
 pub mod url;
 
 pub use block::{Block, BlockSize, SourceBlock, WrongBlock};
+pub use directory::Directory;
 pub use seal::{Seal, SealKey};
 pub use tuple::{Tuple, TupleSize};
 pub use url::OffUrl;

@@ -24,7 +24,7 @@ const STREAM_NONCE: [u8; 8] = *b"offstrm1";
 const CHAIN_NONCE: [u8; 8] = *b"offdesc1";
 
 /// The secret of a sealed stream. `Debug` does not show it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SealKey([u8; 32]);
 
 impl SealKey {
@@ -61,7 +61,7 @@ impl std::fmt::Debug for SealKey {
 }
 
 /// Whether and with what a stream and its chain are encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Seal {
     /// Not at all.
     Plain,

@@ -13,29 +13,51 @@
 //! | descriptor id | base58 of the id of the first chain block; `-` for the empty stream |
 //! | name | percent-encoded UTF-8; decoration that no id covers |
 //!
-//! Parameters, each left out at its default: `t` tuple size (3), `k` seal key (base58 of 32 bytes;
-//! none: plain). Hints, which may be dropped: `btih` (hex infohash), `tr` (tracker), `ws` (web
-//! seed), `pe` (`address:port` of a peer); the last three may be repeated. A parameter of one
-//! letter changes how a stream decodes, so an unknown one is an error; unknown longer ones are
-//! skipped. A fragment is skipped.
+//! Parameters, each left out at its default:
+//!
+//! | parameter | meaning |
+//! |---|---|
+//! | `t` | tuple size (3) |
+//! | `k` | seal key, base58 of 32 bytes (none: plain) |
+//! | `o` | where the bytes of this URL begin in a packed stream, decimal (they are a whole stream) |
+//! | `s` | bytes of that packed stream, decimal; with `o` and only with it |
+//! | `exec` | `1`: the file is executable (it is not) |
+//! | `btih` | hint: hex infohash of the swarm that has the blocks |
+//! | `tr`, `ws`, `pe` | hints: tracker, web seed, `address:port` of a peer; may be repeated |
+//!
+//! Several files can share one packed stream, each of them a *member* named with `o` and `s`:
+//! length and file id are then the member's, descriptor, tuple size and key those of the stream,
+//! whose length lays out the chain. A member has at least one byte and lies within its stream.
+//!
+//! Hints may be dropped. A parameter of one letter changes how a stream decodes, so an unknown one
+//! is an error; unknown longer ones are skipped. A fragment is skipped.
+//!
+//! Where a directory's URL is taken, the path of one of its files may follow the name, its parts
+//! percent-encoded: `.../<name>/<path in the directory>[?params]`.
 
+mod error;
 mod parameters;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::id::{BlockId, FileId, ParseIdError, excerpt};
-use crate::limits::{MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN, MAX_URL_NAME};
+use crate::id::{BlockId, FileId, excerpt};
+use crate::limits::{
+    MAX_DIRECTORY_BLOCKS, MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN, MAX_URL_NAME,
+};
 
 use super::block::BlockSize;
 use super::descriptor::{Layout, Walk};
+use super::directory;
 use super::seal::Seal;
 use super::tuple::TupleSize;
 use parameters::Parameters;
 
+pub use error::UrlError;
 pub use parameters::Hints;
 
 /// The origin we print: the local gateway's, as in every OFF URL since 2006.
@@ -44,7 +66,7 @@ pub const ORIGIN: &str = "http://localhost:23402";
 /// What stays bare in names and parameters. js-offs cuts names at `!*'()`, so those are escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A parsed OFF URL. The length is 0 exactly if there is no descriptor.
+/// A parsed OFF URL. The length is 0 exactly if there is no descriptor, and then it is no member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffUrl {
     content_type: String,
@@ -54,64 +76,10 @@ pub struct OffUrl {
     name: String,
     tuple: TupleSize,
     seal: Seal,
+    member: Option<Member>,
+    executable: bool,
     /// Where to look; not part of what the URL names.
     pub hints: Hints,
-}
-
-/// Why a text is not an OFF URL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// It does not even look like one.
-    #[error("not an OFF URL (no /offsystem/v4/ in it): \"{0}\"")]
-    NotOff(String),
-    /// A form of another program or time.
-    #[error("an OFF URL of version {0} cannot be read yet, only version v4")]
-    Version(String),
-    /// Longer than anything sensible.
-    #[error("an OFF URL of {0} characters is refused (limit {MAX_URL_LEN})")]
-    TooLong(usize),
-    /// A part is missing.
-    #[error("the OFF URL ends before its {0}")]
-    Missing(&'static str),
-    /// There is more than there should be.
-    #[error("the OFF URL has a part too many: \"{0}\"")]
-    Surplus(String),
-    /// Not a content type.
-    #[error("not a content type: \"{0}\"")]
-    Type(String),
-    /// A name nobody can use.
-    #[error("a name of {0} bytes is refused (limit {MAX_URL_NAME})")]
-    Name(usize),
-    /// Not a length, or beyond the limit.
-    #[error("not a length in bytes (0 to {MAX_STREAM_LEN}): \"{0}\"")]
-    Length(String),
-    /// An id that does not parse.
-    #[error("bad {part} in the OFF URL")]
-    Id {
-        /// Which part.
-        part: &'static str,
-        /// What is wrong with it.
-        source: ParseIdError,
-    },
-    /// Length 0 with a descriptor, or the other way round.
-    #[error("an OFF URL of length {length} {has} descriptor")]
-    Descriptor {
-        /// The length.
-        length: u64,
-        /// "has a" or "has no".
-        has: &'static str,
-    },
-    /// `%` without two hex digits, or not UTF-8.
-    #[error("bad percent-encoding: \"{0}\"")]
-    Escape(String),
-    /// A parameter with an impossible value.
-    #[error("bad parameter {key}: {why}")]
-    Parameter {
-        /// The parameter's name.
-        key: String,
-        /// What is wrong.
-        why: String,
-    },
 }
 
 /// The stream that an OFF URL names, apart from how it is typed and called.
@@ -129,6 +97,24 @@ pub struct Named {
     pub seal: Seal,
 }
 
+/// Where the bytes of a URL lie in the packed stream they share with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Bytes of the stream before them.
+    pub offset: u64,
+    /// Bytes of the whole stream.
+    pub stream: u64,
+}
+
+/// What chain and tuples depend on: URLs that agree in it are decoded from the same blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamKey {
+    descriptor: Option<BlockId>,
+    length: u64,
+    tuple: TupleSize,
+    seal: Seal,
+}
+
 impl OffUrl {
     /// Names a stream. `content_type` must be a type, `name` may be anything.
     pub fn new(named: Named, content_type: &str, name: &str) -> Result<Self, UrlError> {
@@ -143,7 +129,42 @@ impl OffUrl {
             return Err(UrlError::Descriptor { length, has });
         }
         let (name, hints) = (name.to_owned(), Hints::default());
-        Ok(Self { content_type, length, file, descriptor, name, tuple, seal, hints })
+        let (member, executable) = (None, false);
+        Ok(Self {
+            content_type,
+            length,
+            file,
+            descriptor,
+            name,
+            tuple,
+            seal,
+            member,
+            executable,
+            hints,
+        })
+    }
+
+    /// Says that this URL's bytes are part of a packed stream.
+    pub fn packed(self, member: Member) -> Result<Self, UrlError> {
+        let Member { offset, stream } = member;
+        let wrong = |key: &str, why: String| UrlError::Parameter { key: key.into(), why };
+        if stream > MAX_STREAM_LEN {
+            return Err(wrong("s", format!("{stream} bytes are refused (limit {MAX_STREAM_LEN})")));
+        }
+        if self.length == 0 {
+            return Err(wrong("o", "an empty file is no part of a stream".into()));
+        }
+        if offset.checked_add(self.length).is_none_or(|end| end > stream) {
+            let why = format!("{} bytes from {offset} on end after {stream} bytes", self.length);
+            return Err(wrong("o", why));
+        }
+        Ok(Self { member: Some(member), ..self })
+    }
+
+    /// Says whether the file is executable.
+    #[must_use]
+    pub fn executable(self, executable: bool) -> Self {
+        Self { executable, ..self }
     }
 
     /// Checks a content type and a name before there is a stream to name.
@@ -157,6 +178,24 @@ impl OffUrl {
 
     /// Reads an OFF URL with any origin or none.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
+        match Self::parse_parts(text)? {
+            (url, rest) if rest.is_empty() => Ok(url),
+            (_, rest) => Err(UrlError::Surplus(excerpt(rest.first().unwrap_or(&"")))),
+        }
+    }
+
+    /// Reads an OFF URL; that of a directory may go on with the path of one of its files.
+    pub fn parse_with_path(text: &str) -> Result<(Self, Option<String>), UrlError> {
+        let (url, rest) = Self::parse_parts(text)?;
+        if !url.is_directory() {
+            return Self::parse(text).map(|url| (url, None));
+        }
+        let parts = rest.into_iter().map(unescape).collect::<Result<Vec<_>, _>>()?;
+        Ok((url, Some(parts.join("/")).filter(|path| !path.is_empty())))
+    }
+
+    /// A URL, and the parts of its path after the name.
+    fn parse_parts(text: &str) -> Result<(Self, Vec<&str>), UrlError> {
         let text = text.trim();
         if text.len() > MAX_URL_LEN {
             return Err(UrlError::TooLong(text.len()));
@@ -174,12 +213,14 @@ impl OffUrl {
             text => Some(BlockId::parse(text).map_err(|e| id("descriptor id", e))?),
         };
         let name = unescape(parts.next().ok_or(UrlError::Missing("name"))?)?;
-        if let Some(surplus) = parts.next() {
-            return Err(UrlError::Surplus(excerpt(surplus)));
-        }
-        let Parameters { tuple, seal, hints } = Parameters::parse(query)?;
+        let Parameters { tuple, seal, member, executable, hints } = Parameters::parse(query)?;
         let named = Named { length, file, descriptor, tuple, seal };
-        Ok(Self { hints, ..Self::new(named, &content_type, &name)? })
+        let url = Self { executable, hints, ..Self::new(named, &content_type, &name)? };
+        let url = match member {
+            Some(member) => url.packed(member)?,
+            None => url,
+        };
+        Ok((url, parts.collect()))
     }
 
     /// The content type, `major/minor`.
@@ -188,13 +229,49 @@ impl OffUrl {
         &self.content_type
     }
 
-    /// Bytes of the stream.
+    /// Whether it names a directory, whose files' blocks go with it.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.content_type == directory::CONTENT_TYPE
+    }
+
+    /// Bytes it names: the stream, or a member of it.
     #[must_use]
     pub const fn length(&self) -> u64 {
         self.length
     }
 
-    /// SHA-256 of the stream.
+    /// Where these bytes lie in a packed stream; `None` if they are a stream of their own.
+    #[must_use]
+    pub const fn member(&self) -> Option<Member> {
+        self.member
+    }
+
+    /// Bytes of the whole stream.
+    #[must_use]
+    pub const fn stream_length(&self) -> u64 {
+        match self.member {
+            Some(member) => member.stream,
+            None => self.length,
+        }
+    }
+
+    /// The bytes of the stream that it names.
+    #[must_use]
+    pub const fn range(&self) -> Range<u64> {
+        match self.member {
+            Some(member) => member.offset..member.offset + self.length,
+            None => 0..self.length,
+        }
+    }
+
+    /// Whether the file is executable.
+    #[must_use]
+    pub const fn is_executable(&self) -> bool {
+        self.executable
+    }
+
+    /// SHA-256 of the bytes it names.
     #[must_use]
     pub const fn file(&self) -> FileId {
         self.file
@@ -233,7 +310,14 @@ impl OffUrl {
     /// Source blocks, and so tuples, of the stream.
     #[must_use]
     pub const fn source_blocks(&self) -> u64 {
-        self.block_size().source_blocks(self.length)
+        self.block_size().source_blocks(self.stream_length())
+    }
+
+    /// What its blocks depend on.
+    #[must_use]
+    pub const fn stream_key(&self) -> StreamKey {
+        let Self { descriptor, tuple, seal, .. } = *self;
+        StreamKey { descriptor, length: self.stream_length(), tuple, seal }
     }
 
     /// Where its ids stand in its chain.
@@ -248,9 +332,16 @@ impl OffUrl {
         Walk::new(self.descriptor, self.layout(), self.seal)
     }
 
-    /// The most blocks this stream can consist of: the chain and every id of every tuple.
+    /// The most blocks this URL can consist of: the chain and every id of every tuple; for a
+    /// directory, whose URL does not tell what is in it, a limit.
     #[must_use]
-    pub const fn max_blocks(&self) -> u64 {
+    pub fn max_blocks(&self) -> u64 {
+        if self.is_directory() { MAX_DIRECTORY_BLOCKS } else { self.stream_blocks() }
+    }
+
+    /// The most blocks its stream alone can consist of.
+    #[must_use]
+    pub const fn stream_blocks(&self) -> u64 {
         self.layout().blocks() + self.source_blocks() * self.tuple.ids()
     }
 
@@ -258,6 +349,12 @@ impl OffUrl {
     #[must_use]
     pub fn canonical(&self) -> Self {
         Self { hints: Hints::default(), ..self.clone() }
+    }
+
+    /// The same bytes as a stream that means nothing: what a directory is when it is not read.
+    #[must_use]
+    pub fn as_stream(&self) -> Self {
+        Self { content_type: "application/octet-stream".into(), ..self.clone() }
     }
 
     /// Path and parameters without the origin, as a magnet link carries them.
@@ -286,6 +383,12 @@ impl OffUrl {
         }
         if let Seal::Key(key) = &self.seal {
             list.push(("k", key.reveal()));
+        }
+        if let Some(Member { offset, stream }) = self.member {
+            list.extend([("o", offset.to_string()), ("s", stream.to_string())]);
+        }
+        if self.executable {
+            list.push(("exec", "1".into()));
         }
         let Hints { infohash, trackers, web_seeds, peers } = &self.hints;
         list.extend(infohash.map(|hash| ("btih", hash.to_string())));

@@ -20,12 +20,14 @@
 //! that comes back is worth what it was. Pinned blocks are not in `cold`.
 
 mod backend;
+mod tables;
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
 };
 
 use backend::Backend;
+use tables::Tables;
 
 use crate::id::BlockId;
 use crate::limits::INDEX_CACHE_LEN;
@@ -423,74 +425,6 @@ impl Index {
         let done = done.map_err(failed(attempt))?;
         transaction.commit().map_err(failed(attempt))?;
         Ok(done)
-    }
-}
-
-struct Tables<'t> {
-    meta: redb::Table<'t, &'static str, u64>,
-    blocks: redb::Table<'t, &'static [u8; 32], (u64, u32, u64, u64)>,
-    slots: redb::Table<'t, u64, &'static [u8; 32]>,
-    free: redb::Table<'t, u64, ()>,
-    uses: redb::Table<'t, &'static [u8; 32], (u32, u32)>,
-    cold: redb::Table<'t, (u32, u64, u64), ()>,
-    damaged: redb::Table<'t, &'static [u8; 32], u64>,
-    packs: redb::Table<'t, u64, (&'static str, u64)>,
-}
-
-impl<'t> Tables<'t> {
-    fn open(transaction: &'t redb::WriteTransaction) -> Result<Self, redb::Error> {
-        Ok(Self {
-            meta: transaction.open_table(META)?,
-            blocks: transaction.open_table(BLOCKS)?,
-            slots: transaction.open_table(SLOTS)?,
-            free: transaction.open_table(FREE)?,
-            uses: transaction.open_table(USES)?,
-            cold: transaction.open_table(COLD)?,
-            damaged: transaction.open_table(DAMAGED)?,
-            packs: transaction.open_table(PACKS)?,
-        })
-    }
-
-    fn uses(&self, id: &BlockId) -> Result<UseCount, redb::Error> {
-        let found = self.uses.get(id.as_bytes())?.map_or((0, 0), |value| value.value());
-        Ok(UseCount { uses: found.0, pins: found.1 })
-    }
-
-    fn set_uses(&mut self, id: &BlockId, count: UseCount) -> Result<(), redb::Error> {
-        if count == NO_USE {
-            self.uses.remove(id.as_bytes())?;
-        } else {
-            self.uses.insert(id.as_bytes(), (count.uses, count.pins))?;
-        }
-        Ok(())
-    }
-
-    fn is_at(&self, id: &BlockId, slot: u64) -> Result<bool, redb::Error> {
-        Ok(self.blocks.get(id.as_bytes())?.is_some_and(|value| value.value().0 == slot))
-    }
-
-    /// Enters a block in all tables that list blocks which are here.
-    fn enter(&mut self, id: &BlockId, entry: Entry) -> Result<(), redb::Error> {
-        let Entry { slot, len, put, used } = entry;
-        self.blocks.insert(id.as_bytes(), (slot, len, put, used))?;
-        self.slots.insert(slot, id.as_bytes())?;
-        self.free.remove(slot)?;
-        let UseCount { uses, pins } = self.uses(id)?;
-        if pins == 0 {
-            self.cold.insert((uses, used, slot), ())?;
-        }
-        Ok(())
-    }
-
-    /// Strikes a block out of the tables that list blocks which are here.
-    fn forget(&mut self, id: &BlockId) -> Result<Option<Entry>, redb::Error> {
-        let Some(entry) = self.blocks.remove(id.as_bytes())?.map(|value| entry(value.value()))
-        else {
-            return Ok(None);
-        };
-        self.slots.remove(entry.slot)?;
-        self.cold.remove((self.uses(id)?.uses, entry.used, entry.slot))?;
-        Ok(Some(entry))
     }
 }
 

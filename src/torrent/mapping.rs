@@ -1,7 +1,10 @@
 //! Which block is which piece.
 //!
 //! The order is fixed by the OFF URL: first the blocks of the descriptor chain, then the blocks
-//! of the tuples in stream order, each block once, where it occurs first. Piece `i` is block `i`.
+//! of the tuples in stream order, each block once, where it occurs first. The URL of a directory
+//! covers its files too: after the directory's own blocks follow, in the order of the files'
+//! paths, chain and tuples of every stream that a file is or is packed in, each stream once. So
+//! one torrent carries a whole directory, and everybody makes the same. Piece `i` is block `i`.
 //! Above 65,536 blocks a piece is the smallest power of two of consecutive blocks that keeps to
 //! 65,536 pieces; the last piece may be short.
 

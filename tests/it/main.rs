@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod command_line;
+mod directories;
 mod durability;
 mod memory;
 mod procedure;

@@ -6,7 +6,7 @@ use crate::id::{InfoHash, excerpt};
 use crate::limits::MAX_HINTS;
 use crate::off::{Seal, SealKey, TupleSize};
 
-use super::{UrlError, unescape};
+use super::{Member, UrlError, parse_length, unescape};
 
 /// Where a URL's blocks may be found. Somebody else's word: checked before it is followed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,21 +25,37 @@ pub struct Hints {
 pub(super) struct Parameters {
     pub(super) tuple: TupleSize,
     pub(super) seal: Seal,
+    pub(super) member: Option<Member>,
+    pub(super) executable: bool,
     pub(super) hints: Hints,
+}
+
+/// The two halves of a [`Member`], as far as they have been read.
+#[derive(Default)]
+struct Halves {
+    offset: Option<u64>,
+    stream: Option<u64>,
 }
 
 impl Parameters {
     pub(super) fn parse(query: &str) -> Result<Self, UrlError> {
-        let mut found =
-            Self { tuple: TupleSize::default(), seal: Seal::Plain, hints: Hints::default() };
+        let mut found = Self {
+            tuple: TupleSize::default(),
+            seal: Seal::Plain,
+            member: None,
+            executable: false,
+            hints: Hints::default(),
+        };
+        let mut halves = Halves::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            found.take(key, unescape(value)?)?;
+            found.take(key, unescape(value)?, &mut halves)?;
         }
+        found.member = halves.joined()?;
         Ok(found)
     }
 
-    fn take(&mut self, key: &str, value: String) -> Result<(), UrlError> {
+    fn take(&mut self, key: &str, value: String, halves: &mut Halves) -> Result<(), UrlError> {
         let wrong = |why: String| UrlError::Parameter { key: excerpt(key), why };
         let hints = &mut self.hints;
         match key {
@@ -48,6 +64,9 @@ impl Parameters {
                 let key = SealKey::parse(&value).map_err(|e| wrong(e.to_string()))?;
                 self.seal = Seal::Key(key);
             }
+            "o" => halves.offset = Some(parse_length(&value).map_err(|e| wrong(e.to_string()))?),
+            "s" => halves.stream = Some(parse_length(&value).map_err(|e| wrong(e.to_string()))?),
+            "exec" => self.executable = value == "1",
             "btih" => {
                 hints.infohash = Some(InfoHash::parse(&value).map_err(|e| wrong(e.to_string()))?);
             }
@@ -67,6 +86,21 @@ impl Parameters {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Halves {
+    fn joined(self) -> Result<Option<Member>, UrlError> {
+        let alone = |key: &str, other| UrlError::Parameter {
+            key: key.into(),
+            why: format!("it goes with {other}, which is missing"),
+        };
+        match (self.offset, self.stream) {
+            (Some(offset), Some(stream)) => Ok(Some(Member { offset, stream })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(alone("o", "s")),
+            (None, Some(_)) => Err(alone("s", "o")),
+        }
     }
 }
 

@@ -1,0 +1,101 @@
+//! `offswarm get` of a directory: a tree of files.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::client::fetch::{Fetched, Ways};
+use crate::client::{GetError, ReadError};
+use crate::off::{OffUrl, directory, name};
+use crate::store::StoreError;
+
+use super::args::{GetArgs, Global};
+use super::exit::{CliError, Exit};
+use super::get::fetch;
+use super::output::Output;
+use super::signals::Signals;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    path: &'a Path,
+    files: u64,
+    bytes: u64,
+    blocks_local: u64,
+    blocks_swarm: u64,
+    bytes_received: u64,
+}
+
+pub(super) async fn run(
+    global: &Global,
+    args: &GetArgs,
+    url: &OffUrl,
+    ways: &Ways,
+    output: Output,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
+    let target = choose(args, url)?;
+    let client = global.client()?;
+    let mut received = 0;
+    loop {
+        let fetched = fetch(&client, url, ways, output, signals).await?;
+        received += fetched.received;
+        let written = tokio::task::block_in_place(|| {
+            let mut progress = output.progress(None, true);
+            client.write_directory(url, &target, signals.stop(), &mut |bytes| progress.set(bytes))
+        });
+        let written = match written {
+            Ok(written) => written,
+            // The block has left the index, so the next round fetches it or says who is hurt.
+            Err(error) if is_damage(&error) => {
+                tokio::task::block_in_place(|| client.find_damage(url))?;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Fetched { local, swarm, .. } = fetched;
+        let shown = Shown {
+            path: &target,
+            files: written.files,
+            bytes: written.bytes,
+            blocks_local: local,
+            blocks_swarm: swarm,
+            bytes_received: received,
+        };
+        output.result(&target.display().to_string(), &shown)?;
+        output.remark(&format!(
+            "{} files, {} bytes; {local} blocks were here, {swarm} came from the swarm \
+             ({received} bytes received)",
+            written.files, written.bytes
+        ));
+        return Ok(Exit::Done);
+    }
+}
+
+/// The folder to make. None that exists is changed.
+fn choose(args: &GetArgs, url: &OffUrl) -> Result<PathBuf, CliError> {
+    let stem = url.name().strip_suffix(directory::EXTENSION).unwrap_or(url.name());
+    let own = name::safe(stem, &url.file().to_string());
+    let target = match &args.output {
+        Some(path) if path.as_os_str() == "-" => {
+            return Err(CliError::new(Exit::Usage, "a folder cannot go to standard output")
+                .hint("name a folder with --output, or list its files with ls"));
+        }
+        Some(path) if path.is_dir() => path.join(own),
+        Some(path) => path.clone(),
+        None => own.into(),
+    };
+    if target.symlink_metadata().is_ok() {
+        return Err(CliError::failed(format!("cannot write {}", target.display()), "it exists")
+            .hint("name another folder with --output"));
+    }
+    Ok(target)
+}
+
+const fn is_damage(error: &GetError) -> bool {
+    let read = match error {
+        GetError::Read(read) => read,
+        GetError::Member { source, .. } => source,
+        _ => return false,
+    };
+    matches!(read, ReadError::Store(StoreError::Damaged { .. }))
+}
