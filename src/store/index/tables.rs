@@ -1,5 +1,7 @@
 //! The tables of the index while a transaction changes them together.
 
+use redb::ReadableTable;
+
 use crate::id::BlockId;
 use crate::store::UseCount;
 
