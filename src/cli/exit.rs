@@ -144,6 +144,7 @@ impl From<PutError> for CliError {
 impl From<ReadError> for CliError {
     fn from(error: ReadError) -> Self {
         let exit = match &error {
+            ReadError::Range { .. } => Exit::Usage,
             ReadError::Missing(_) => Exit::NotFound,
             ReadError::Chain(_) | ReadError::Tuple { .. } | ReadError::WrongFile { .. } => {
                 Exit::Integrity

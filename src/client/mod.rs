@@ -13,6 +13,7 @@ mod pack;
 pub mod publish;
 pub mod put;
 mod randomizers;
+mod spool;
 pub mod survey;
 pub mod upkeep;
 
