@@ -96,13 +96,13 @@ impl Client {
     ) -> Result<Fetched, GetError> {
         // Nothing of the URL is evicted to make room for the rest of it.
         let _lease = self.store.lease();
-        let survey = self.survey(url)?;
-        self.touch_all(&survey.order)?;
-        let local = survey.blocks - survey.lacking();
-        if survey.is_whole() {
+        if let Some(local) = self.blocks_if_whole(url)? {
             self.remember(url, Origin::Got).map_err(Box::new)?;
             return Ok(Fetched { local, ..Fetched::default() });
         }
+        let survey = self.survey(url)?;
+        self.touch_all(&survey.order)?;
+        let local = survey.blocks - survey.lacking();
         if ways.offline {
             return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
         }
