@@ -14,7 +14,8 @@ use crate::off::{OffUrl, name};
 use crate::store::StoreError;
 use crate::torrent::metainfo::Metainfo;
 
-use super::args::{GetArgs, Global, Patience, SwarmArgs};
+use super::args::{FetchArgs, GetArgs, Global, Patience, SwarmArgs};
+use super::cat::to_stdout;
 use super::exit::{CliError, Exit};
 use super::home::parse_url;
 use super::output::Output;
@@ -35,37 +36,34 @@ pub(super) async fn run(
     output: Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let url = parse_url(&what(&args.what)?)?;
-    let ways = ways(&args)?;
-    let target = Target::choose(&args, &url)?;
+    let url = read_url(&args.from.what)?;
+    let ways = args.from.ways()?;
+    let target = match args.output.as_deref() {
+        Some(path) if path.as_os_str() == "-" => None,
+        _ => Some(Target::choose(&args, &url)?),
+    };
     let client = global.client()?;
+    let Some(target) = target else {
+        let fetched = to_stdout(&client, &url, None, &ways, output, signals).await?;
+        return shown(None, &url, fetched, output);
+    };
     let _lease = client.store().lease();
     let mut total = Fetched::default();
     loop {
         let fetched = fetch(&client, &url, &ways, output, signals).await?;
         total = Fetched { received: total.received + fetched.received, ..fetched };
-        let written = tokio::task::block_in_place(|| target.write(&client, &url, output, signals));
-        match written {
-            Ok(path) => return shown(path.as_deref(), &url, total, output),
+        match tokio::task::block_in_place(|| target.write(&client, &url, output, signals)) {
+            Ok(()) => return shown(Some(&target.path), &url, total, output),
             // The block has left the index, so the next round fetches it or says who is hurt.
-            Err(Written::Damaged) if !target.is_stdout() => {
-                tokio::task::block_in_place(|| client.find_damage(&url))?;
-            }
             Err(Written::Damaged) => {
                 tokio::task::block_in_place(|| client.find_damage(&url))?;
-                let ways = Ways { offline: true, ..ways };
-                return Err(fetch(&client, &url, &ways, output, signals)
-                    .await
-                    .err()
-                    .unwrap_or_else(|| {
-                        CliError::new(Exit::Integrity, "a block was damaged while it was read")
-                    }));
             }
             Err(Written::Failed(error)) => return Err(error),
         }
     }
 }
 
+/// Brings the blocks that are missing, with a progress bar.
 pub(super) async fn fetch(
     client: &Client,
     url: &OffUrl,
@@ -108,24 +106,27 @@ fn shown(
     Ok(Exit::Done)
 }
 
-/// The URL as typed, or from standard input, where no other process can see it.
-fn what(text: &str) -> Result<String, CliError> {
+/// The URL as typed, or for `-` from standard input, where no other process can see it.
+pub(super) fn read_url(text: &str) -> Result<OffUrl, CliError> {
     if text != "-" {
-        return Ok(text.to_owned());
+        return parse_url(text);
     }
     let mut line = String::new();
     let mut limited = io::Read::take(io::stdin(), MAX_URL_LEN as u64 + 2);
     io::Read::read_to_string(&mut limited, &mut line)
         .map_err(|error| CliError::failed("cannot read the URL from standard input", error))?;
-    Ok(line)
+    parse_url(&line)
 }
 
-fn ways(args: &GetArgs) -> Result<Ways, CliError> {
-    Ok(Ways {
-        torrent: args.torrent.as_deref().map(read_torrent).transpose()?,
-        offline: args.offline,
-        ..swarm_ways(&args.swarm, &args.patience)
-    })
+impl FetchArgs {
+    /// Where to look for blocks.
+    pub(super) fn ways(&self) -> Result<Ways, CliError> {
+        Ok(Ways {
+            torrent: self.torrent.as_deref().map(read_torrent).transpose()?,
+            offline: self.offline,
+            ..swarm_ways(&self.swarm, &self.patience)
+        })
+    }
 }
 
 /// The ways that all commands have which fetch.
@@ -153,10 +154,9 @@ pub(super) fn read_torrent(path: &Path) -> Result<Metainfo, CliError> {
         .map_err(|error| CliError::failed(format!("cannot use {shown} as a torrent"), error))
 }
 
-/// Where the stream goes.
+/// The file that a stream goes to.
 struct Target {
-    /// `None` is standard output.
-    path: Option<PathBuf>,
+    path: PathBuf,
     overwrite: bool,
     /// A device or a pipe: written to, never replaced.
     special: bool,
@@ -179,15 +179,12 @@ impl Target {
     fn choose(args: &GetArgs, url: &OffUrl) -> Result<Self, CliError> {
         let own = PathBuf::from(name::safe(url.name(), &url.file().to_string()));
         let (path, chosen) = match &args.output {
-            Some(path) if path.as_os_str() == "-" => {
-                return Ok(Self { path: None, overwrite: true, special: false });
-            }
             Some(path) if path.is_dir() => (path.join(own), false),
             Some(path) => (path.clone(), true),
             None => (own, false),
         };
         if chosen && is_special(&path) {
-            return Ok(Self { path: Some(path), overwrite: true, special: true });
+            return Ok(Self { path, overwrite: true, special: true });
         }
         // A link stays what it is; the file it leads to is replaced.
         let path = if chosen { path.canonicalize().unwrap_or(path) } else { path };
@@ -202,11 +199,7 @@ impl Target {
             return Err(CliError::failed(format!("cannot write {}", path.display()), "it exists")
                 .hint("name another file with --output, or overwrite it with --force"));
         }
-        Ok(Self { path: Some(path), overwrite, special: false })
-    }
-
-    const fn is_stdout(&self) -> bool {
-        self.path.is_none()
+        Ok(Self { path, overwrite, special: false })
     }
 
     /// Writes the stream: to a temporary file that gets its name once everything is right.
@@ -216,22 +209,20 @@ impl Target {
         url: &OffUrl,
         output: Output,
         signals: &Signals,
-    ) -> Result<Option<PathBuf>, Written> {
-        let Some(path) = &self.path else {
-            return decode(client, url, &mut io::stdout().lock(), output, signals).map(|()| None);
-        };
+    ) -> Result<(), Written> {
+        let path = &self.path;
         let failed = |error| CliError::failed(format!("cannot write {}", path.display()), error);
         if self.special {
             let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
             decode(client, url, &mut file, output, signals)?;
-            return Ok(Some(path.clone()));
+            return Ok(());
         }
         let mut file = temporary(path).map_err(failed)?;
-        decode(client, url, &mut io::BufWriter::new(&mut file), output, signals)?;
+        decode(client, url, &mut file, output, signals)?;
         file.as_file().sync_all().map_err(failed)?;
         let named = if self.overwrite { file.persist(path) } else { file.persist_noclobber(path) };
         named.map_err(|error| failed(error.error))?;
-        Ok(Some(path.clone()))
+        Ok(())
     }
 }
 
@@ -253,9 +244,9 @@ fn is_special(path: &Path) -> bool {
 }
 
 /// A writer that fails once the user wants to stop.
-struct Stoppable<'a> {
-    target: &'a mut dyn Write,
-    signals: &'a Signals,
+pub(super) struct Stoppable<'a> {
+    pub(super) target: &'a mut dyn Write,
+    pub(super) signals: &'a Signals,
 }
 
 impl Write for Stoppable<'_> {
