@@ -103,6 +103,13 @@ pub const INDEX_CACHE_LEN: usize = 12 << 20;
 /// Bytes redb may cache for the catalog.
 pub const CATALOG_CACHE_LEN: usize = 4 << 20;
 
+/// Source blocks on their way between two threads of a put or get (2 MiB): enough that neither
+/// waits for a slow moment of the other.
+pub const PIPE_BLOCKS: usize = 16;
+
+/// Bytes of tuple ids that a put keeps in memory (a file of 1.4 GiB); a longer list goes to disk.
+pub const SPOOL_LEN: usize = 1 << 20;
+
 /// Verified blocks kept in memory (4 MiB): BitTorrent peers ask for a block in eight chunks, and
 /// each tuple repeats a block of the one before it.
 pub const CACHED_BLOCKS: usize = 32;

@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcomm
 use crate::client::Policy;
 use crate::off::TupleSize;
 
+use super::cat::ByteRange;
 use super::exit;
 
 /// Share files as noise over BitTorrent: a client of the OFF System.
@@ -61,6 +62,8 @@ pub(super) enum Command {
     ///
     /// One file of a folder is got by the folder's OFF URL with the file's path behind its name.
     Get(GetArgs),
+    /// Write a file, or a range of it, to standard output by its OFF URL or magnet link
+    Cat(CatArgs),
     /// Seed OFF URLs that are stored here until interrupted
     Seed(SeedArgs),
     /// List the OFF URLs put and got here, or the files of a folder
@@ -177,9 +180,8 @@ pub(super) struct SwarmArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
-    /// The OFF URL or magnet link, or `-` to read it from standard input
-    #[arg(value_name = "URL|MAGNET")]
-    pub(super) what: String,
+    #[command(flatten)]
+    pub(super) from: FetchArgs,
     /// Where to write: a file, a folder, or `-` for standard output [default: the name in the URL]
     ///
     /// A folder that exists gets the file or folder put inside. A folder is written to where
@@ -189,6 +191,23 @@ pub(super) struct GetArgs {
     /// Overwrite a file that only the URL's name chose
     #[arg(long)]
     pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CatArgs {
+    #[command(flatten)]
+    pub(super) from: FetchArgs,
+    /// Only these bytes, counted from 0: `A-B` with B included, `A-`, or `-N` for the last N
+    #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
+    pub(super) range: Option<ByteRange>,
+}
+
+/// What to fetch, and how.
+#[derive(Debug, Args)]
+pub(super) struct FetchArgs {
+    /// The OFF URL or magnet link, or `-` to read it from standard input
+    #[arg(value_name = "URL|MAGNET")]
+    pub(super) what: String,
     /// The torrent of the URL's blocks
     #[arg(long, value_name = "FILE")]
     pub(super) torrent: Option<PathBuf>,

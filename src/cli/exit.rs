@@ -149,7 +149,7 @@ impl From<ReadError> for CliError {
     fn from(error: ReadError) -> Self {
         let exit = match &error {
             ReadError::Missing(_) | ReadError::NoMember(_) => Exit::NotFound,
-            ReadError::NotDirectory(_) => Exit::Usage,
+            ReadError::NotDirectory(_) | ReadError::Range { .. } => Exit::Usage,
             ReadError::TooManyBlocks { .. } => Exit::Failed,
             ReadError::Chain(_)
             | ReadError::Tuple { .. }

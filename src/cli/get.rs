@@ -14,7 +14,8 @@ use crate::off::{OffUrl, name};
 use crate::store::StoreError;
 use crate::torrent::metainfo::Metainfo;
 
-use super::args::{GetArgs, Global, Patience, SwarmArgs};
+use super::args::{FetchArgs, GetArgs, Global, Patience, SwarmArgs};
+use super::cat::to_stdout;
 use super::exit::{CliError, Exit};
 use super::get_directory;
 use super::home::parse_url_with_path;
@@ -36,37 +37,33 @@ pub(super) async fn run(
     output: Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let (url, path) = parse_url_with_path(&what(&args.what)?)?;
-    let ways = ways(&args)?;
+    let (url, path) = parse_url_with_path(&typed(&args.from.what)?)?;
+    let ways = args.from.ways()?;
     if url.is_directory() && path.is_none() {
         return get_directory::run(global, &args, &url, &ways, output, signals).await;
     }
     let name = path.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
-    let target = Target::choose(&args, name.unwrap_or(url.name()), &url.file().to_string())?;
+    let target = match args.output.as_deref() {
+        Some(path) if path.as_os_str() == "-" => None,
+        _ => Some(Target::choose(&args, name.unwrap_or(url.name()), &url.file().to_string())?),
+    };
     let client = global.client()?;
     let _lease = client.store().lease();
     let wanted = Wanted { url, path };
+    let Some(target) = target else {
+        let (url, fetched) = wanted.fetch(&client, &ways, output, signals).await?;
+        to_stdout(&client, &url, None, &ways, output, signals).await?;
+        return shown(None, &url, fetched, output);
+    };
     let mut total = Fetched::default();
     loop {
         let (url, fetched) = wanted.fetch(&client, &ways, output, signals).await?;
         total = Fetched { received: total.received + fetched.received, ..fetched };
-        let written = tokio::task::block_in_place(|| target.write(&client, &url, output, signals));
-        match written {
-            Ok(path) => return shown(path.as_deref(), &url, total, output),
+        match tokio::task::block_in_place(|| target.write(&client, &url, output, signals)) {
+            Ok(()) => return shown(Some(&target.path), &url, total, output),
             // The block has left the index, so the next round fetches it or says who is hurt.
-            Err(Written::Damaged) if !target.is_stdout() => {
-                tokio::task::block_in_place(|| client.find_damage(&url))?;
-            }
             Err(Written::Damaged) => {
                 tokio::task::block_in_place(|| client.find_damage(&url))?;
-                let ways = Ways { offline: true, ..ways };
-                return Err(wanted
-                    .fetch(&client, &ways, output, signals)
-                    .await
-                    .err()
-                    .unwrap_or_else(|| {
-                        CliError::new(Exit::Integrity, "a block was damaged while it was read")
-                    }));
             }
             Err(Written::Failed(error)) => return Err(error),
         }
@@ -139,8 +136,8 @@ fn shown(
     Ok(Exit::Done)
 }
 
-/// The URL as typed, or from standard input, where no other process can see it.
-fn what(text: &str) -> Result<String, CliError> {
+/// The URL as typed, or for `-` from standard input, where no other process can see it.
+pub(super) fn typed(text: &str) -> Result<String, CliError> {
     if text != "-" {
         return Ok(text.to_owned());
     }
@@ -151,12 +148,15 @@ fn what(text: &str) -> Result<String, CliError> {
     Ok(line)
 }
 
-fn ways(args: &GetArgs) -> Result<Ways, CliError> {
-    Ok(Ways {
-        torrent: args.torrent.as_deref().map(read_torrent).transpose()?,
-        offline: args.offline,
-        ..swarm_ways(&args.swarm, &args.patience)
-    })
+impl FetchArgs {
+    /// Where to look for blocks.
+    pub(super) fn ways(&self) -> Result<Ways, CliError> {
+        Ok(Ways {
+            torrent: self.torrent.as_deref().map(read_torrent).transpose()?,
+            offline: self.offline,
+            ..swarm_ways(&self.swarm, &self.patience)
+        })
+    }
 }
 
 /// The ways that all commands have which fetch.
@@ -184,10 +184,9 @@ pub(super) fn read_torrent(path: &Path) -> Result<Metainfo, CliError> {
         .map_err(|error| CliError::failed(format!("cannot use {shown} as a torrent"), error))
 }
 
-/// Where the stream goes.
+/// The file that a stream goes to.
 struct Target {
-    /// `None` is standard output.
-    path: Option<PathBuf>,
+    path: PathBuf,
     overwrite: bool,
     /// A device or a pipe: written to, never replaced.
     special: bool,
@@ -210,15 +209,12 @@ impl Target {
     fn choose(args: &GetArgs, name: &str, fallback: &str) -> Result<Self, CliError> {
         let own = PathBuf::from(name::safe(name, fallback));
         let (path, chosen) = match &args.output {
-            Some(path) if path.as_os_str() == "-" => {
-                return Ok(Self { path: None, overwrite: true, special: false });
-            }
             Some(path) if path.is_dir() => (path.join(own), false),
             Some(path) => (path.clone(), true),
             None => (own, false),
         };
         if chosen && is_special(&path) {
-            return Ok(Self { path: Some(path), overwrite: true, special: true });
+            return Ok(Self { path, overwrite: true, special: true });
         }
         // A link stays what it is; the file it leads to is replaced.
         let path = if chosen { path.canonicalize().unwrap_or(path) } else { path };
@@ -233,11 +229,7 @@ impl Target {
             return Err(CliError::failed(format!("cannot write {}", path.display()), "it exists")
                 .hint("name another file with --output, or overwrite it with --force"));
         }
-        Ok(Self { path: Some(path), overwrite, special: false })
-    }
-
-    const fn is_stdout(&self) -> bool {
-        self.path.is_none()
+        Ok(Self { path, overwrite, special: false })
     }
 
     /// Writes the stream: to a temporary file that gets its name once everything is right.
@@ -247,25 +239,23 @@ impl Target {
         url: &OffUrl,
         output: Output,
         signals: &Signals,
-    ) -> Result<Option<PathBuf>, Written> {
-        let Some(path) = &self.path else {
-            return decode(client, url, &mut io::stdout().lock(), output, signals).map(|()| None);
-        };
+    ) -> Result<(), Written> {
+        let path = &self.path;
         let failed = |error| CliError::failed(format!("cannot write {}", path.display()), error);
         if self.special {
             let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
             decode(client, url, &mut file, output, signals)?;
-            return Ok(Some(path.clone()));
+            return Ok(());
         }
         let mut file = temporary(path).map_err(failed)?;
-        decode(client, url, &mut io::BufWriter::new(&mut file), output, signals)?;
+        decode(client, url, &mut file, output, signals)?;
         if url.is_executable() {
             make_executable(file.as_file()).map_err(failed)?;
         }
         file.as_file().sync_all().map_err(failed)?;
         let named = if self.overwrite { file.persist(path) } else { file.persist_noclobber(path) };
         named.map_err(|error| failed(error.error))?;
-        Ok(Some(path.clone()))
+        Ok(())
     }
 }
 
@@ -287,9 +277,9 @@ fn is_special(path: &Path) -> bool {
 }
 
 /// A writer that fails once the user wants to stop.
-struct Stoppable<'a> {
-    target: &'a mut dyn Write,
-    signals: &'a Signals,
+pub(super) struct Stoppable<'a> {
+    pub(super) target: &'a mut dyn Write,
+    pub(super) signals: &'a Signals,
 }
 
 impl Write for Stoppable<'_> {

@@ -60,6 +60,14 @@ pub enum PutError {
         /// Why.
         source: io::Error,
     },
+    /// The list of the stream's blocks did not fit on the disk.
+    #[error("cannot keep the list of the stream's blocks in {}", path.display())]
+    Spool {
+        /// The folder it was to be in.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Longer than an OFF URL can name.
     #[error("a stream of more than {limit} bytes is refused")]
     TooLong {
@@ -103,6 +111,16 @@ pub enum PutError {
 /// Why a stream could not be read out of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// Bytes asked for that the stream does not have.
+    #[error("bytes {start} to {end} are not all in a stream of {length}")]
+    Range {
+        /// The first byte asked for, counted from 0.
+        start: u64,
+        /// The byte after the last asked for.
+        end: u64,
+        /// Bytes of the stream.
+        length: u64,
+    },
     /// A block is not here.
     #[error("block {0} is missing")]
     Missing(BlockId),

@@ -96,6 +96,12 @@ impl Client {
     ) -> Result<Fetched, GetError> {
         // Nothing of the URL is evicted to make room for the rest of it.
         let _lease = self.store.lease();
+        // A directory is its files, too, which only a survey knows.
+        let whole = if url.is_directory() { None } else { self.blocks_if_whole(url)? };
+        if let Some(local) = whole {
+            self.remember(url, Origin::Got).map_err(Box::new)?;
+            return Ok(Fetched { local, ..Fetched::default() });
+        }
         let survey = self.survey(url)?;
         self.touch_all(&survey.order)?;
         let local = survey.blocks - survey.lacking();

@@ -16,6 +16,7 @@ pub mod publish;
 pub mod put;
 pub mod put_directory;
 mod randomizers;
+mod spool;
 pub mod survey;
 pub mod upkeep;
 

@@ -1,8 +1,10 @@
 //! Put: a stream of bytes in, an OFF URL out.
 //!
-//! Two threads: one reads, hashes and seals the stream, the other hides the source blocks and
-//! stores what comes of it. The channel between them is short, so the memory used does not depend
-//! on the length. The URL exists only when everything it needs is on disk.
+//! Three threads: one reads, hashes and seals the stream, one chooses the randomizers (reads and
+//! verifies them, or generates and stores them), and this one encodes and stores the off blocks.
+//! SHA-256 takes most of the time, and so each block's is on another thread. The channels between
+//! them are short and the ids of a long stream are spooled to disk, so the memory used does not
+//! depend on the length. The URL exists only when everything it needs is on disk.
 
 use std::io::Read;
 use std::sync::mpsc;
@@ -12,16 +14,14 @@ use rand::{Rng, SeedableRng};
 
 use crate::catalog::Origin;
 use crate::id::{BlockId, FileHasher, FileId};
-use crate::limits::MAX_STREAM_LEN;
+use crate::limits::{MAX_STREAM_LEN, PIPE_BLOCKS};
 use crate::off::descriptor::Layout;
 use crate::off::url::Named;
-use crate::off::{BlockSize, OffUrl, Seal, SealKey, SourceBlock, TupleSize, tuple};
+use crate::off::{Block, BlockSize, OffUrl, Seal, SealKey, SourceBlock, TupleSize, tuple};
 
 use super::randomizers::{Policy, Randomizers};
+use super::spool::IdSpool;
 use super::{Client, PutError};
-
-/// Source blocks on their way from the reading to the storing thread.
-const IN_FLIGHT: usize = 8;
 
 /// How a stream is to be put.
 #[derive(Debug, Clone)]
@@ -107,63 +107,76 @@ impl Client {
         let mut rng = self.rng();
         let seal = if options.sealed { Seal::Key(SealKey::random(&mut rng)) } else { Seal::Plain };
         let mut splitter = Splitter::new(stream, seal, StdRng::from_rng(&mut rng));
-        let ids = std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(IN_FLIGHT);
-            let splitter = &mut splitter;
-            scope.spawn(move || splitter.run(&sender));
-            self.hide(&receiver, options, &mut rng, progress)
-        })?;
+        let mut ids = IdSpool::new(self.home.path());
+        self.hide(&mut splitter, options, &mut rng, &mut ids, progress)?;
         let (length, file) = splitter.finish();
-        let descriptor = self.store_chain(&ids, &seal, &mut rng)?;
+        let descriptor = self.store_chain(&mut ids, &seal, &mut rng)?;
         let named = Named { length, file, descriptor, tuple: options.tuple, seal };
         Ok(OffUrl::new(named, &options.content_type, &options.name)?)
     }
 
-    /// Hides source blocks until the stream ends: the ids of all tuples.
+    /// Hides source blocks until the stream ends, and spools the ids of all tuples.
     fn hide(
         &self,
-        sources: &mpsc::Receiver<Result<(SourceBlock, u64), PutError>>,
+        splitter: &mut Splitter<'_>,
         options: &PutOptions,
         rng: &mut StdRng,
+        ids: &mut IdSpool,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Vec<BlockId>, PutError> {
-        let store = &*self.store;
+    ) -> Result<(), PutError> {
         let recycled = self.blocks_of(&options.recycle).map_err(Box::new)?;
-        let (policy, tuple) = (options.randomizers, options.tuple);
-        let mut randomizers = Randomizers::new(store, policy, tuple, recycled, rng)?;
-        let mut ids = Vec::new();
-        for source in sources {
-            let (source, read) = source?;
-            let (off, tuple) = tuple::encode(source, &randomizers.next(rng)?)?;
-            store.put(&off)?;
-            ids.extend_from_slice(tuple.ids());
-            randomizers.made(off);
-            progress(read);
-        }
-        Ok(ids)
+        let (store, policy) = (&*self.store, options.randomizers);
+        let mut randomizers = Randomizers::new(store, policy, options.tuple, recycled, rng)?;
+        std::thread::scope(|scope| {
+            let (sender, sources) = mpsc::sync_channel(PIPE_BLOCKS);
+            scope.spawn(move || forward(splitter, &sender));
+            let (sender, chosen) = mpsc::sync_channel(PIPE_BLOCKS);
+            let choose = move |source: Result<_, PutError>| Ok((source?, randomizers.next()?));
+            scope.spawn(move || forward(sources.into_iter().map(choose), &sender));
+            let mut earlier = None;
+            for next in chosen {
+                let ((source, read), chosen) = next?;
+                let hiding: Vec<Block> = earlier.take().into_iter().chain(chosen).collect();
+                let (off, tuple) = tuple::encode(source, &hiding)?;
+                store.put(&off)?;
+                ids.push(tuple.ids())?;
+                earlier = policy.takes_earlier().then_some(off);
+                progress(read);
+            }
+            Ok(())
+        })
     }
 
     /// Stores the descriptor, last block first: the id of the first.
     fn store_chain(
         &self,
-        ids: &[BlockId],
+        ids: &mut IdSpool,
         seal: &Seal,
         rng: &mut impl Rng,
     ) -> Result<Option<BlockId>, PutError> {
-        let layout = Layout::new(ids.len() as u64, BlockSize::Native);
+        let layout = Layout::new(ids.len(), BlockSize::Native);
         let mut next = None;
         for index in (0..layout.blocks()).rev() {
-            let range = layout.ids_of(index);
-            let part = usize::try_from(range.start)
-                .ok()
-                .zip(usize::try_from(range.end).ok())
-                .and_then(|(start, end)| ids.get(start..end))
-                .unwrap_or_default();
-            let block = layout.encode(index, part, next, seal, rng);
+            let part = ids.read(layout.ids_of(index))?;
+            let block = layout.encode(index, &part, next, seal, rng);
             self.store.put(&block)?;
             next = Some(block.id());
         }
         Ok(next)
+    }
+}
+
+/// Sends what comes, up to the first error.
+fn forward<T>(
+    items: impl IntoIterator<Item = Result<T, PutError>>,
+    sender: &mpsc::SyncSender<Result<T, PutError>>,
+) {
+    for item in items {
+        let failed = item.is_err();
+        // A receiver that is gone has its own error to tell.
+        if sender.send(item).is_err() || failed {
+            return;
+        }
     }
 }
 
@@ -181,18 +194,11 @@ impl<'a> Splitter<'a> {
         Self { stream, seal, rng, hasher: FileHasher::default(), read: 0 }
     }
 
-    /// Sends every source block with the bytes read up to its end, or the error that ended it.
-    fn run(&mut self, sources: &mpsc::SyncSender<Result<(SourceBlock, u64), PutError>>) {
-        while let Some(next) = self.next().transpose() {
-            let failed = next.is_err();
-            // A receiver that is gone has its own error to tell.
-            if sources.send(next).is_err() || failed {
-                return;
-            }
-        }
+    fn finish(self) -> (u64, FileId) {
+        (self.read, self.hasher.finish())
     }
 
-    fn next(&mut self) -> Result<Option<(SourceBlock, u64)>, PutError> {
+    fn cut(&mut self) -> Result<Option<(SourceBlock, u64)>, PutError> {
         let size = BlockSize::Native;
         let mut contents = Vec::with_capacity(size.len());
         let mut limited = (&mut *self.stream).take(size.len() as u64);
@@ -210,8 +216,13 @@ impl<'a> Splitter<'a> {
         }
         Ok(Some((SourceBlock::padded(contents, size, &mut self.rng), self.read)))
     }
+}
 
-    fn finish(self) -> (u64, FileId) {
-        (self.read, self.hasher.finish())
+/// Every source block with the bytes read up to its end.
+impl Iterator for Splitter<'_> {
+    type Item = Result<(SourceBlock, u64), PutError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.cut().transpose()
     }
 }

@@ -8,11 +8,14 @@
 //!
 //! No block is a randomizer twice in one stream: each off block serves once, as the earlier one
 //! of the next tuple; draws do not repeat and leave out blocks put since the stream began.
+//!
+//! Here the drawn and the generated ones are chosen; the off block before is added where tuples
+//! are encoded, so that choosing (reading and verifying, or generating) need not wait for that.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt};
 
 use crate::id::BlockId;
 use crate::off::{Block, BlockSize, TupleSize};
@@ -32,16 +35,21 @@ pub enum Policy {
     Fresh,
 }
 
+impl Policy {
+    /// Whether the off block of a tuple is a randomizer of the next one.
+    pub(super) fn takes_earlier(self) -> bool {
+        self != Self::Fresh
+    }
+}
+
 /// Chooses for one stream.
 pub(super) struct Randomizers<'a> {
     store: &'a dyn BlockStore,
     draws: Draws<'a>,
     policy: Policy,
-    size: BlockSize,
     count: usize,
-    /// Off blocks of this stream that have not served yet.
-    earlier: VecDeque<Block>,
     tuples: u64,
+    rng: &'a mut StdRng,
 }
 
 impl<'a> Randomizers<'a> {
@@ -50,7 +58,7 @@ impl<'a> Randomizers<'a> {
         policy: Policy,
         tuple: TupleSize,
         recycled: Vec<BlockId>,
-        rng: &mut StdRng,
+        rng: &'a mut StdRng,
     ) -> Result<Self, StoreError> {
         let known: HashSet<BlockId> = recycled.iter().copied().collect();
         let others = move |id: &Result<BlockId, _>| !id.as_ref().is_ok_and(|id| known.contains(id));
@@ -61,30 +69,19 @@ impl<'a> Randomizers<'a> {
                 Box::new(recycled.chain(store.draws(rng.random())?.filter(others)))
             }
         };
-        let (size, count) = (BlockSize::Native, tuple.randomizers());
-        Ok(Self { store, draws, policy, size, count, earlier: VecDeque::new(), tuples: 0 })
+        Ok(Self { store, draws, policy, count: tuple.randomizers(), tuples: 0, rng })
     }
 
-    /// The randomizers of the next tuple, all of them in the store.
-    pub(super) fn next(&mut self, rng: &mut impl Rng) -> Result<Vec<Block>, PutError> {
-        let mut chosen: Vec<Block> = Vec::with_capacity(self.count);
-        if self.policy != Policy::Fresh {
-            chosen.extend(self.earlier.pop_front());
-        }
-        while chosen.len() < self.count {
-            let block = match self.draw()? {
-                Some(block) => block,
-                None => self.generate(rng)?,
-            };
-            chosen.push(block);
-        }
+    /// The randomizers of the next tuple apart from the off block before, all in the store.
+    pub(super) fn next(&mut self) -> Result<Vec<Block>, PutError> {
+        let earlier = usize::from(self.policy.takes_earlier() && self.tuples > 0);
+        let chosen = (earlier..self.count).map(|_| match self.draw()? {
+            Some(block) => Ok(block),
+            None => self.generate(),
+        });
+        let chosen = chosen.collect::<Result<Vec<_>, PutError>>()?;
         self.tuples += 1;
         Ok(chosen)
-    }
-
-    /// Tells which off block came of the tuple.
-    pub(super) fn made(&mut self, off: Block) {
-        self.earlier.push_back(off);
     }
 
     fn draw(&mut self) -> Result<Option<Block>, StoreError> {
@@ -95,7 +92,7 @@ impl<'a> Randomizers<'a> {
                 continue;
             }
             match self.store.get(&id) {
-                Ok(Some(block)) if block.size() == self.size => return Ok(Some(block)),
+                Ok(Some(block)) if block.size() == BlockSize::Native => return Ok(Some(block)),
                 // Evicted, of another size or damaged: the next one will do.
                 Ok(_) => {}
                 Err(StoreError::Damaged { id, place }) => {
@@ -107,11 +104,11 @@ impl<'a> Randomizers<'a> {
         Ok(None)
     }
 
-    fn generate(&mut self, rng: &mut impl Rng) -> Result<Block, PutError> {
+    fn generate(&mut self) -> Result<Block, PutError> {
         if self.policy == Policy::Store {
             return Err(PutError::TooFewRandomizers { tuple: self.tuples });
         }
-        let block = Block::random(self.size, rng);
+        let block = Block::random(BlockSize::Native, self.rng);
         self.store.put(&block)?;
         Ok(block)
     }

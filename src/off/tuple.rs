@@ -119,12 +119,14 @@ pub fn encode(source: SourceBlock, randomizers: &[Block]) -> Result<(Block, Tupl
         return Err(TupleError::Repeated(id));
     }
     let size = source.size();
-    let mask = xor_of(randomizers, size)?;
-    if mask.iter().all(|&byte| byte == 0) {
+    check_sizes(randomizers, size)?;
+    if cancel_each_other(randomizers, size) {
         return Err(TupleError::Transparent);
     }
     let mut contents = source.into_contents();
-    xor_into(&mut contents, &mask);
+    for randomizer in randomizers {
+        xor_into(&mut contents, randomizer.contents());
+    }
     let off = Block::noise(contents.into(), size);
     let ids = std::iter::once(off.id()).chain(randomizers.iter().map(Block::id)).collect();
     Ok((off, Tuple::new(ids)?))
@@ -133,28 +135,32 @@ pub fn encode(source: SourceBlock, randomizers: &[Block]) -> Result<(Block, Tupl
 /// Gives the source block back that `blocks` hide, in any order. All have one size.
 pub fn decode(blocks: &[Block]) -> Result<SourceBlock, TupleError> {
     TupleSize::new(blocks.len() as u64)?;
-    let size = blocks.first().map_or(BlockSize::Native, Block::size);
-    Ok(SourceBlock::new(xor_of(blocks, size)?, size))
+    let (first, others) = blocks.split_first().ok_or(WrongTupleSize(0))?;
+    check_sizes(others, first.size())?;
+    let mut sum = first.contents().to_vec();
+    for block in others {
+        xor_into(&mut sum, block.contents());
+    }
+    Ok(SourceBlock::new(sum, first.size()))
 }
 
 fn repeated(ids: &(impl Iterator<Item = BlockId> + Clone)) -> Option<BlockId> {
     ids.clone().enumerate().find(|(at, id)| ids.clone().take(*at).any(|x| x == *id)).map(|x| x.1)
 }
 
-fn xor_of(blocks: &[Block], size: BlockSize) -> Result<Vec<u8>, TupleError> {
-    if let Some(odd) = blocks.iter().find(|block| block.size() != size) {
-        return Err(TupleError::BlockSize {
-            id: odd.id(),
-            found: odd.size().len(),
-            expected: size.len(),
-        });
-    }
-    let (first, others) = blocks.split_first().ok_or(WrongTupleSize(0))?;
-    let mut sum = first.contents().to_vec();
-    for block in others {
-        xor_into(&mut sum, block.contents());
-    }
-    Ok(sum)
+fn check_sizes(blocks: &[Block], size: BlockSize) -> Result<(), TupleError> {
+    blocks.iter().find(|block| block.size() != size).map_or(Ok(()), |odd| {
+        let (id, found) = (odd.id(), odd.size().len());
+        Err(TupleError::BlockSize { id, found, expected: size.len() })
+    })
+}
+
+/// Whether the XOR of all is zero everywhere. Of blocks that hide anything, that is known after
+/// a byte or two, so their sum need not be computed for it.
+fn cancel_each_other(blocks: &[Block], size: BlockSize) -> bool {
+    let byte_of_sum =
+        |at| blocks.iter().filter_map(|b| b.contents().get(at)).fold(0, |sum, byte| sum ^ byte);
+    (0..size.len()).all(|at| byte_of_sum(at) == 0)
 }
 
 /// `sum ^= bytes`. The loop is left plain because the compiler makes vector instructions of it.

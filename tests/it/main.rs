@@ -15,6 +15,7 @@ mod durability;
 mod memory;
 mod procedure;
 mod program;
+mod ranges;
 mod readme;
 mod sealed;
 mod swarm;

@@ -1,0 +1,164 @@
+//! `offswarm cat`: write a stream, or a range of it, to standard output.
+
+use std::io;
+use std::ops::Range;
+use std::str::FromStr;
+
+use crate::client::fetch::Ways;
+use crate::client::{Client, GetError, ReadError};
+use crate::off::OffUrl;
+use crate::store::StoreError;
+
+use super::args::{CatArgs, Global};
+use super::exit::{CliError, Exit};
+use super::get::{Stoppable, fetch, typed};
+use super::home::parse_url;
+use super::output::Output;
+use super::signals::Signals;
+
+pub(super) async fn run(
+    global: &Global,
+    args: CatArgs,
+    output: Output,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
+    let url = parse_url(&typed(&args.from.what)?)?;
+    let ways = args.from.ways()?;
+    let range = args.range.map(|range| range.of(url.length())).transpose()?;
+    let client = global.client()?;
+    let _lease = client.store().lease();
+    fetch(&client, &url, &ways, output, signals).await?;
+    to_stdout(&client, &url, range, &ways, output, signals).await?;
+    Ok(Exit::Done)
+}
+
+/// Writes a range of a stream whose blocks are here, or all of it and checks its file id.
+pub(super) async fn to_stdout(
+    client: &Client,
+    url: &OffUrl,
+    range: Option<Range<u64>>,
+    ways: &Ways,
+    output: Output,
+    signals: &Signals,
+) -> Result<(), CliError> {
+    match tokio::task::block_in_place(|| write(client, url, range, output, signals)) {
+        Ok(()) => Ok(()),
+        Err(GetError::Write(_)) if signals.stop().is_cancelled() => Err(GetError::Stopped.into()),
+        // Whoever read our output has had enough.
+        Err(GetError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        // Bytes that are out cannot be taken back, so nothing is tried again; but who is hurt
+        // and how much is worth knowing.
+        Err(GetError::Read(ReadError::Store(StoreError::Damaged { .. }))) => {
+            tokio::task::block_in_place(|| client.find_damage(url))?;
+            let ways = Ways { offline: true, ..ways.clone() };
+            let hurt = fetch(client, url, &ways, output, signals).await.err();
+            Err(hurt.unwrap_or_else(|| {
+                CliError::new(Exit::Integrity, "a block was damaged while it was read")
+            }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(
+    client: &Client,
+    url: &OffUrl,
+    range: Option<Range<u64>>,
+    output: Output,
+    signals: &Signals,
+) -> Result<(), GetError> {
+    let bytes = range.as_ref().map_or(url.length(), |range| range.end - range.start);
+    let mut progress = output.progress(Some(bytes), true);
+    let mut shown = |written| progress.set(written);
+    let stdout = &mut Stoppable { target: &mut io::stdout().lock(), signals };
+    match range {
+        Some(range) => client.read_range(url, range, stdout, &mut shown),
+        None => client.read(url, stdout, &mut shown),
+    }
+}
+
+/// Bytes of a stream as HTTP names them (RFC 9110, section 14.1.2): counted from 0, the last one
+/// included, an end beyond the stream meaning its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ByteRange {
+    /// `A-B`, or `A-` up to the end.
+    From(u64, Option<u64>),
+    /// `-N`: the last N bytes.
+    Last(u64),
+}
+
+impl ByteRange {
+    /// The bytes it means in a stream of `length`, from the first to the one behind the last.
+    fn of(self, length: u64) -> Result<Range<u64>, CliError> {
+        let range = match self {
+            Self::From(first, None) => first..length,
+            Self::From(first, Some(last)) => first..length.min(last.saturating_add(1)),
+            Self::Last(count) => length.saturating_sub(count)..length,
+        };
+        if range.is_empty() {
+            let why = format!("the stream has {length} bytes, counted from 0");
+            return Err(CliError::usage(format!("there are no bytes {self}"), why));
+        }
+        Ok(range)
+    }
+}
+
+impl std::fmt::Display for ByteRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::From(first, None) => write!(f, "{first}-"),
+            Self::From(first, Some(last)) => write!(f, "{first}-{last}"),
+            Self::Last(count) => write!(f, "-{count}"),
+        }
+    }
+}
+
+impl FromStr for ByteRange {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a range is A-B, A- or -N, in bytes";
+        // `u64` would take a plus sign.
+        let number = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| digits).ok_or(FORM)
+        };
+        match text.split_once('-').ok_or(FORM)? {
+            ("", count) => Ok(Self::Last(number(count)?)),
+            (first, "") => Ok(Self::From(number(first)?, None)),
+            (first, last) => match (number(first)?, number(last)?) {
+                (first, last) if first <= last => Ok(Self::From(first, Some(last))),
+                _ => Err("the range ends before it begins"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(range: &str, length: u64) -> Option<Range<u64>> {
+        range.parse::<ByteRange>().unwrap().of(length).ok()
+    }
+
+    #[test]
+    fn means_what_http_means() {
+        assert_eq!(bytes("0-0", 10), Some(0..1));
+        assert_eq!(bytes("3-99", 10), Some(3..10));
+        assert_eq!(bytes("9-", 10), Some(9..10));
+        assert_eq!(bytes("-3", 10), Some(7..10));
+        assert_eq!(bytes("-99", 10), Some(0..10));
+        assert_eq!(bytes("0-18446744073709551615", 10), Some(0..10));
+        for (none, length) in [("10-", 10), ("10-11", 10), ("-0", 10), ("0-", 0), ("-1", 0)] {
+            assert_eq!(bytes(none, length), None, "{none} of {length}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_range() {
+        for text in ["", "-", "5", "5-4", "+1-2", "1-2-3", "a-b", "--1", "1-18446744073709551616"] {
+            assert!(text.parse::<ByteRange>().is_err(), "{text}");
+        }
+    }
+}
