@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::client::arrivals::Arrivals;
 use crate::client::fetch::Ways;
 use crate::client::{Client, GetError, ReadError};
 use crate::off::OffUrl;
@@ -16,9 +17,9 @@ use super::home::parse_url;
 use super::output::Output;
 use super::signals::Signals;
 
-pub(super) async fn run(
+pub(super) fn run(
     global: &Global,
-    args: CatArgs,
+    args: &CatArgs,
     output: Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
@@ -27,9 +28,53 @@ pub(super) async fn run(
     let range = args.range.map(|range| range.of(url.length())).transpose()?;
     let client = global.client()?;
     let _lease = client.store().lease();
-    fetch(&client, &url, &ways, output, signals).await?;
-    to_stdout(&client, &url, range, &ways, output, signals).await?;
+    stream(&client, &url, range, &ways, output, signals)?;
     Ok(Exit::Done)
+}
+
+/// Writes a range to standard output while its blocks still come in.
+fn stream(
+    client: &Client,
+    url: &OffUrl,
+    range: Option<Range<u64>>,
+    ways: &Ways,
+    output: Output,
+    signals: &Signals,
+) -> Result<(), CliError> {
+    let arrivals = Arrivals::default();
+    let ways = Ways { arrivals: Some(arrivals.clone()), ..ways.clone() };
+    let (is_range, enough) = (range.is_some(), signals.stop().child_token());
+    let (written, fetched) = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let stdout = &mut Stoppable { target: &mut io::stdout().lock(), signals };
+                let written = client.read_arriving(url, range, &arrivals, stdout, &mut |_| ());
+                // Who has the range needs no more; a whole stream is entered when all is here.
+                if is_range || written.is_err() {
+                    enough.cancel();
+                }
+                written
+            });
+            let fetching = fetch(client, url, &ways, output, &enough);
+            let fetched = tokio::runtime::Handle::current().block_on(fetching);
+            arrivals.end();
+            (writer.join(), fetched)
+        })
+    });
+    let written = written.map_err(|_| CliError::new(Exit::Failed, "the writing broke off"))?;
+    match (written, fetched) {
+        (Err(GetError::Write(_)), _) if signals.stop().is_cancelled() => {
+            Err(GetError::Stopped.into())
+        }
+        // Whoever read our output has had enough.
+        (Err(GetError::Write(error)), _) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        (Err(GetError::Read(ReadError::Missing(_) | ReadError::Store(_))), Err(cause)) => {
+            Err(cause)
+        }
+        (Err(error), _) => Err(error.into()),
+        (Ok(()), Err(error)) if !is_range => Err(error),
+        (Ok(()), _) => Ok(()),
+    }
 }
 
 /// Writes a range of a stream whose blocks are here, or all of it and checks its file id.
@@ -51,7 +96,7 @@ pub(super) async fn to_stdout(
         Err(GetError::Read(ReadError::Store(StoreError::Damaged { .. }))) => {
             tokio::task::block_in_place(|| client.find_damage(url))?;
             let ways = Ways { offline: true, ..ways.clone() };
-            let hurt = fetch(client, url, &ways, output, signals).await.err();
+            let hurt = fetch(client, url, &ways, output, signals.stop()).await.err();
             Err(hurt.unwrap_or_else(|| {
                 CliError::new(Exit::Integrity, "a block was damaged while it was read")
             }))

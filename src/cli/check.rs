@@ -137,7 +137,7 @@ pub(super) async fn repair(
     let (mut healed, mut last) = (0, Exit::Done);
     for url in &urls {
         tokio::task::block_in_place(|| client.find_damage(url))?;
-        let fetched = fetch(&client, url, &ways, output, signals).await;
+        let fetched = fetch(&client, url, &ways, output, signals.stop()).await;
         let shown = Repaired {
             url: url.canonical().to_string(),
             healed: fetched.is_ok(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::fetch::{Fetched, Waiting, Ways};
 use crate::client::{Client, GetError, ReadError};
@@ -51,13 +52,13 @@ pub(super) async fn run(
     let _lease = client.store().lease();
     let wanted = Wanted { url, path };
     let Some(target) = target else {
-        let (url, fetched) = wanted.fetch(&client, &ways, output, signals).await?;
+        let (url, fetched) = wanted.fetch(&client, &ways, output, signals.stop()).await?;
         to_stdout(&client, &url, None, &ways, output, signals).await?;
         return shown(None, &url, fetched, output);
     };
     let mut total = Fetched::default();
     loop {
-        let (url, fetched) = wanted.fetch(&client, &ways, output, signals).await?;
+        let (url, fetched) = wanted.fetch(&client, &ways, output, signals.stop()).await?;
         total = Fetched { received: total.received + fetched.received, ..fetched };
         match tokio::task::block_in_place(|| target.write(&client, &url, output, signals)) {
             Ok(()) => return shown(Some(&target.path), &url, total, output),
@@ -84,9 +85,9 @@ impl Wanted {
         client: &Client,
         ways: &Ways,
         output: Output,
-        signals: &Signals,
+        stop: &CancellationToken,
     ) -> Result<(OffUrl, Fetched), CliError> {
-        let (url, stop) = (&self.url, signals.stop());
+        let url = &self.url;
         let mut progress = output.progress(Some(0), false);
         let mut watch = |waiting: &Waiting| {
             progress.set_total(waiting.blocks);
@@ -106,10 +107,10 @@ pub(super) async fn fetch(
     url: &OffUrl,
     ways: &Ways,
     output: Output,
-    signals: &Signals,
+    stop: &CancellationToken,
 ) -> Result<Fetched, CliError> {
     let wanted = Wanted { url: url.clone(), path: None };
-    Ok(wanted.fetch(client, ways, output, signals).await?.1)
+    Ok(wanted.fetch(client, ways, output, stop).await?.1)
 }
 
 fn shown(

@@ -37,7 +37,7 @@ pub(super) async fn run(
     let client = global.client()?;
     let mut received = 0;
     loop {
-        let fetched = fetch(&client, url, ways, output, signals).await?;
+        let fetched = fetch(&client, url, ways, output, signals.stop()).await?;
         received += fetched.received;
         let written = tokio::task::block_in_place(|| {
             let mut progress = output.progress(None, true);

@@ -5,6 +5,7 @@
 //! hints, or from the catalog. There is a deadline, a limit to how long nothing may happen, and at
 //! any moment an account of what is being waited for.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Origin;
-use crate::id::InfoHash;
+use crate::id::{BlockId, InfoHash};
 use crate::off::OffUrl;
 use crate::store::StoreError;
 use crate::torrent::hints::{may_ask, may_dial};
 use crate::torrent::metainfo::{Metainfo, content_name};
 use crate::torrent::session::{Swarm, SwarmStatus, Swarms, Wanted};
 
+use super::arrivals::Arrivals;
 use super::survey::Survey;
 use super::{Client, GetError, ReadError};
 
@@ -42,6 +44,8 @@ pub struct Ways {
     pub timeout: Option<Duration>,
     /// Give up when nothing has come for so long.
     pub stall: Option<Duration>,
+    /// Who reads the blocks while they come, and which it wants next.
+    pub arrivals: Option<Arrivals>,
 }
 
 /// What a fetch is doing.
@@ -117,7 +121,7 @@ impl Client {
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         };
         let swarms = self.swarms(ways.listen).await?;
-        let task = Task { ways, stop, survey: &survey, started: Instant::now() };
+        let task = Task { client: self, url, ways, stop, survey: &survey, started: Instant::now() };
         let outcome = self.download(url, &swarms, &wanted, &task, watch).await;
         swarms.stop();
         let received = outcome?;
@@ -248,6 +252,8 @@ impl Client {
 
 /// One download and its limits.
 struct Task<'a> {
+    client: &'a Client,
+    url: &'a OffUrl,
     ways: &'a Ways,
     stop: &'a CancellationToken,
     survey: &'a Survey,
@@ -287,7 +293,9 @@ impl Task<'_> {
     ) -> Result<End, GetError> {
         let mut ticks = ticks();
         let mut last_change = (Instant::now(), swarm.status());
+        let mut order = None;
         loop {
+            self.prefer_awaited(swarm, &mut order).await?;
             let status = swarm.status();
             if (status.have, status.received) != (last_change.1.have, last_change.1.received) {
                 last_change = (Instant::now(), status);
@@ -304,6 +312,27 @@ impl Task<'_> {
                 _ = ticks.tick() => {}
             }
         }
+    }
+
+    /// Asks the swarm first for the block that a stream waits for. `order` is where the blocks are
+    /// in the torrent, once the descriptor is here.
+    async fn prefer_awaited(
+        &self,
+        swarm: &Swarm,
+        order: &mut Option<HashMap<BlockId, u64>>,
+    ) -> Result<(), GetError> {
+        let Some(awaited) = self.ways.arrivals.as_ref().and_then(Arrivals::awaited) else {
+            return Ok(());
+        };
+        if order.is_none() {
+            let survey = self.client.survey(self.url)?;
+            if survey.complete {
+                *order = Some(survey.order.into_iter().zip(0..).collect());
+            }
+        }
+        // Until the descriptor is here nothing is wanted more than its blocks, the first ones.
+        let known = order.as_ref().and_then(|order| order.get(&awaited).copied());
+        Ok(swarm.prefer(known.unwrap_or(0)).await?)
     }
 
     fn waiting(&self, swarm: SwarmStatus) -> Waiting {

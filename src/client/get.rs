@@ -19,6 +19,7 @@ use crate::off::descriptor::Walk;
 use crate::off::{Block, OffUrl, Seal, Tuple, tuple};
 use crate::store::BlockStore;
 
+use super::arrivals::Arrivals;
 use super::{Client, GetError, ReadError};
 
 impl Client {
@@ -27,6 +28,18 @@ impl Client {
     /// not all inside of the stream is an error.
     pub fn stream(&self, url: &OffUrl, range: Range<u64>) -> Result<Stream, ReadError> {
         Decoder::new(self.blocks(), url.clone(), range).map(Stream::start)
+    }
+
+    /// Like [`stream`](Self::stream) while blocks still come in: waits for each until a fetch
+    /// that was given the same `arrivals` has brought it or is over.
+    pub fn stream_arriving(
+        &self,
+        url: &OffUrl,
+        range: Range<u64>,
+        arrivals: &Arrivals,
+    ) -> Result<Stream, ReadError> {
+        let decoder = Decoder::new(self.blocks(), url.clone(), range)?;
+        Ok(Stream::start(Decoder { arrivals: Some(arrivals.clone()), ..decoder }))
     }
 
     /// Writes a stream whose blocks are all in the store to `output`. `progress` is told the
@@ -40,14 +53,27 @@ impl Client {
         output: &mut dyn Write,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), GetError> {
-        let mut hasher = FileHasher::default();
-        let mut hash = |part: &[u8]| hasher.update(part);
-        self.copy(url, 0..url.length(), output, &mut hash, progress)?;
-        let (expected, found) = (url.file(), hasher.finish());
-        if expected == found {
-            Ok(())
-        } else {
-            Err(ReadError::WrongFile { expected, found }.into())
+        copy_whole(self.stream(url, 0..url.length())?, url, output, progress)
+    }
+
+    /// Writes a range of a stream to `output`, or all of it and checks its file id, while a fetch
+    /// that was given the same `arrivals` brings its blocks.
+    pub fn read_arriving(
+        &self,
+        url: &OffUrl,
+        range: Option<Range<u64>>,
+        arrivals: &Arrivals,
+        output: &mut dyn Write,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), GetError> {
+        match range {
+            Some(range) => {
+                copy(self.stream_arriving(url, range, arrivals)?, output, &mut |_| (), progress)
+            }
+            None => {
+                let stream = self.stream_arriving(url, 0..url.length(), arrivals)?;
+                copy_whole(stream, url, output, progress)
+            }
         }
     }
 
@@ -60,27 +86,38 @@ impl Client {
         output: &mut dyn Write,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), GetError> {
-        self.copy(url, range, output, &mut |_| (), progress)
+        copy(self.stream(url, range)?, output, &mut |_| (), progress)
     }
+}
 
-    fn copy(
-        &self,
-        url: &OffUrl,
-        range: Range<u64>,
-        output: &mut dyn Write,
-        look: &mut dyn FnMut(&[u8]),
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(), GetError> {
-        let mut written = 0;
-        for part in self.stream(url, range)? {
-            let part = part?;
-            look(&part);
-            output.write_all(&part).map_err(GetError::Write)?;
-            written += part.len() as u64;
-            progress(written);
-        }
-        output.flush().map_err(GetError::Write)
+/// Writes a whole stream and checks its file id.
+fn copy_whole(
+    stream: Stream,
+    url: &OffUrl,
+    output: &mut dyn Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), GetError> {
+    let mut hasher = FileHasher::default();
+    copy(stream, output, &mut |part| hasher.update(part), progress)?;
+    let (expected, found) = (url.file(), hasher.finish());
+    if expected == found { Ok(()) } else { Err(ReadError::WrongFile { expected, found }.into()) }
+}
+
+fn copy(
+    stream: Stream,
+    output: &mut dyn Write,
+    look: &mut dyn FnMut(&[u8]),
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), GetError> {
+    let mut written = 0;
+    for part in stream {
+        let part = part?;
+        look(&part);
+        output.write_all(&part).map_err(GetError::Write)?;
+        written += part.len() as u64;
+        progress(written);
     }
+    output.flush().map_err(GetError::Write)
 }
 
 /// The bytes of a range in order, in parts of at most a block. It ends after the first error.
@@ -157,6 +194,8 @@ struct Decoder {
     skip: u64,
     /// What is left of the ids of the current chain block, and of a tuple cut by its end.
     ids: std::vec::IntoIter<BlockId>,
+    /// Who brings the blocks that are not here yet.
+    arrivals: Option<Arrivals>,
 }
 
 impl Decoder {
@@ -171,7 +210,7 @@ impl Decoder {
         let first_source = start / url.block_size().len() as u64;
         let skip = first_source * url.tuple().ids();
         let (walk, ids) = (url.walk(), Vec::new().into_iter());
-        Ok(Self { store, url, range, walk, skip, ids })
+        Ok(Self { store, url, range, walk, skip, ids, arrivals: None })
     }
 
     fn part(&mut self) -> Result<Sealed, ReadError> {
@@ -207,7 +246,11 @@ impl Decoder {
     }
 
     fn block(&self, id: &BlockId) -> Result<Block, ReadError> {
-        self.store.get(id)?.ok_or(ReadError::Missing(*id))
+        let found = match &self.arrivals {
+            Some(arrivals) => arrivals.block(&*self.store, id),
+            None => self.store.get(id),
+        };
+        found?.ok_or(ReadError::Missing(*id))
     }
 }
 

@@ -6,6 +6,7 @@
 //! there is one client per home. It has no terminal, no environment and no global state; the
 //! command line is one user of it.
 
+pub mod arrivals;
 mod error;
 pub mod fetch;
 pub mod get;

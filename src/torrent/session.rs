@@ -7,7 +7,9 @@
 //! idle peers are dropped after 10 s unless told otherwise; nothing is announced from a loopback
 //! address unless the port is named.
 
+use std::io::SeekFrom;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,6 +19,8 @@ use librqbit::{
     AddTorrent, AddTorrentOptions, ConnectionOptions, ListenerOptions, ManagedTorrent,
     PeerConnectionOptions, Session, SessionOptions,
 };
+
+use tokio::io::AsyncSeek;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::id::{BlockId, InfoHash};
@@ -223,7 +227,12 @@ impl Swarms {
             let torrent = added.map(librqbit::AddTorrentResponse::into_handle);
             match torrent {
                 Ok(Some(torrent)) => {
-                    return Ok(Swarm { torrent, shared, received_before: AtomicU64::new(0) });
+                    return Ok(Swarm {
+                        torrent,
+                        shared,
+                        received_before: AtomicU64::new(0),
+                        preference: tokio::sync::Mutex::new(None),
+                    });
                 }
                 Ok(None) => return Err(failed(&shared, "no torrent came of it")),
                 Err(error) if shared.failure.get().is_some() || wanted.info.is_some() => {
@@ -277,6 +286,23 @@ pub struct Swarm {
     torrent: Arc<ManagedTorrent>,
     shared: Arc<Shared>,
     received_before: AtomicU64,
+    /// A reader that reads nothing: where it stands, librqbit asks first.
+    preference: tokio::sync::Mutex<Option<Preference>>,
+}
+
+/// What librqbit hands out as a stream of a file; its type has no name outside.
+type Preference = Box<dyn SeekTo>;
+
+/// Something that can be told to stand elsewhere.
+trait SeekTo: Send {
+    fn seek_to(&mut self, offset: u64) -> std::io::Result<()>;
+}
+
+impl<T: AsyncSeek + Send + Unpin> SeekTo for T {
+    fn seek_to(&mut self, offset: u64) -> std::io::Result<()> {
+        // librqbit only notes the position, so there is nothing to wait for.
+        Pin::new(self).start_seek(SeekFrom::Start(offset))
+    }
 }
 
 impl std::fmt::Debug for Swarm {
@@ -316,6 +342,19 @@ impl Swarm {
             peers: peers.map_or(0, |peers| u64::from(peers.live)),
             known_peers: peers.map_or(0, |peers| u64::from(peers.seen)),
         }
+    }
+
+    /// Asks peers first for the block of this number and the 32 MiB behind it.
+    pub async fn prefer(&self, block: u64) -> Result<(), SwarmError> {
+        let mut preference = self.preference.lock().await;
+        if preference.is_none() {
+            let stream = Arc::clone(&self.torrent).stream(0).await;
+            *preference = Some(Box::new(stream.map_err(|error| self.failed(&error))?));
+        }
+        let moved = preference
+            .as_mut()
+            .map(|reader| reader.seek_to(block * crate::limits::BLOCK_LEN as u64));
+        moved.transpose().map(|_| ()).map_err(|error| self.failed(&error.into()))
     }
 
     /// Whether every block has come and been stored; an error if that cannot be any more.

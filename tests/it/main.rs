@@ -6,7 +6,11 @@
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails"
 )]
-#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "tests use small numbers"
+)]
 
 mod bad_input;
 mod command_line;

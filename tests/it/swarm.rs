@@ -1,7 +1,10 @@
 //! Sharing between two homes, over loopback, through the swarm alone.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::program::{Place, Seeder, noise};
 
@@ -101,4 +104,53 @@ fn a_get_with_nobody_there_says_what_it_waits_for() {
     let ran = place.run("b", ["get", &link, "-o", "out", "--stall", "1s"]).exits(4);
     ran.says(["blocks not found", "1 peer named", "0 connected"]);
     assert!(!place.path("out").exists());
+}
+
+/// Passes connections on to a seeder, at a limited rate towards whoever connects.
+fn slow_way_to(seeder: &str, bytes_per_second: usize) -> String {
+    const STEP: usize = 16 << 10;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seeder = seeder.to_owned();
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(far) = TcpStream::connect(&seeder) else { return };
+            let (mut up_from, mut up_to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut up_from, &mut up_to));
+            std::thread::spawn(move || {
+                let (mut far, mut near, mut part) = (far, near, vec![0; STEP]);
+                while let Ok(len @ 1..) = far.read(&mut part) {
+                    if near.write_all(&part[..len]).is_err() {
+                        return;
+                    }
+                    // The sleep is the limit.
+                    let share = len as f64 / bytes_per_second as f64;
+                    std::thread::sleep(Duration::from_secs_f64(share));
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_range_is_read_while_the_rest_is_still_missing() {
+    let place = Place::new();
+    let len = 64 << 20;
+    let seeder = place.share("a", &place.file("in.bin", len), []);
+    let slow = slow_way_to(&seeder.address(), 24 << 20);
+    let (url, hints) = seeder.url.split_once("&btih=").unwrap();
+    let url = format!("{url}&btih={}", &hints[..40]);
+    let first = len - 1_000_000;
+    let range = format!("{first}-{}", first + 99_999);
+    let ran = place.run("b", ["cat", &url, "--range", &range, "--peer", &slow]).ok();
+    assert!(ran.0.stdout == noise(len)[first..first + 100_000]);
+    let stat = place.run("b", ["--json", "stat", &url]).exits(3);
+    let stat: serde_json::Value = serde_json::from_slice(&stat.0.stdout).unwrap();
+    let (here, all) = (stat["blocks_here"].as_u64().unwrap(), stat["blocks"].as_u64().unwrap());
+    assert!(here < all * 3 / 4, "{here} of {all} blocks came");
+    // The whole stream, from what is here and what comes.
+    let ran = place.run("b", ["cat", &url, "--peer", &seeder.address()]).ok();
+    assert!(ran.0.stdout == noise(len));
+    place.run("b", ["cat", &url, "--offline"]).ok();
 }
