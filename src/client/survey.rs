@@ -88,24 +88,44 @@ impl Client {
     }
 
     /// Counts the blocks of a URL if all are here, by the index only and in constant memory, and
-    /// touches them; `None` if one is not here. A block that occurs again counts as one more if more than a chain
-    /// block lies between; a put of ours repeats blocks in neighbouring tuples only.
+    /// touches them; `None` if one is not here. Blocks are counted as
+    /// [`each_part`](Self::each_part) tells them.
     pub fn blocks_if_whole(&self, url: &OffUrl) -> Result<Option<u64>, ReadError> {
-        let (mut walk, mut blocks, mut before) = (url.walk(), 0, HashSet::new());
-        while let Some(id) = walk.wants() {
-            let Some(block) = self.whole_block(&id)? else { return Ok(None) };
-            self.store.touch(&id)?;
-            let ids: HashSet<BlockId> = walk.supply(&block)?.into_iter().collect();
-            blocks += 1;
-            for id in ids.difference(&before) {
-                if !self.store.touch(id)? {
-                    return Ok(None);
-                }
-                blocks += 1;
+        let (mut blocks, mut here) = (0, true);
+        let complete = self.each_part(url, |part| {
+            for id in part {
+                here = here && self.store.touch(id)?;
             }
+            blocks += part.len() as u64;
+            Ok::<_, ReadError>(())
+        })?;
+        Ok((complete && here).then_some(blocks))
+    }
+
+    /// Tells the blocks of a stream part by part, a chain block and the ids in it at a time, as
+    /// far as the descriptor is here: whether it is all here. Takes the memory of two parts.
+    ///
+    /// A block that occurs again is told again only if more than a chain block lies between; a
+    /// put of ours repeats blocks in neighbouring tuples only.
+    pub(super) fn each_part<E: From<ReadError>>(
+        &self,
+        url: &OffUrl,
+        mut act: impl FnMut(&[BlockId]) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let (mut walk, mut before) = (url.walk(), HashSet::new());
+        while let Some(id) = walk.wants() {
+            let Some(block) = self.whole_block(&id)? else {
+                act(&[id])?;
+                return Ok(false);
+            };
+            let ids = walk.supply(&block).map_err(ReadError::from)?;
+            let ids: HashSet<BlockId> = ids.into_iter().collect();
+            let part: Vec<BlockId> =
+                std::iter::once(id).chain(ids.difference(&before).copied()).collect();
+            act(&part)?;
             before = ids;
         }
-        Ok(Some(blocks))
+        Ok(true)
     }
 
     /// A block, unless it is missing or has just been found damaged.

@@ -76,14 +76,14 @@ impl Client {
     /// Forgets a URL and frees the blocks that no other URL needs.
     pub fn rm(&self, url: &OffUrl) -> Result<Freed, UpkeepError> {
         let known = self.catalog.url(url)?.ok_or_else(|| UpkeepError::unknown(url))?;
-        let order = self.blocks_known_of(url)?.order;
         self.catalog.remove(url)?;
         let pins = if known.pinned { -1 } else { 0 };
         let mut blocks = 0;
-        for part in order.chunks(BATCH) {
+        self.each_known_part(url, &mut |part| {
             self.store.mark(part, Mark { uses: -1, pins })?;
             blocks += self.store.remove_unused(part)?;
-        }
+            Ok(())
+        })?;
         Ok(Freed { blocks, bytes: bytes_of(blocks), recounted: 0 })
     }
 
@@ -92,11 +92,14 @@ impl Client {
     pub fn gc(&self, dry: bool) -> Result<Freed, UpkeepError> {
         let mut expected: HashMap<BlockId, UseCount> = HashMap::new();
         for (url, record) in self.known_urls()? {
-            for id in self.blocks_known_of(&url)?.order {
-                let count = expected.entry(id).or_default();
-                count.uses += 1;
-                count.pins += u32::from(record.pinned);
-            }
+            self.each_known_part(&url, &mut |part| {
+                for id in part {
+                    let count = expected.entry(*id).or_default();
+                    count.uses += 1;
+                    count.pins += u32::from(record.pinned);
+                }
+                Ok(())
+            })?;
         }
         let recounted = self.store.recount(&expected)?;
         let mut blocks = 0;
@@ -159,11 +162,24 @@ impl Client {
         }
     }
 
-    fn mark(&self, url: &OffUrl, mark: Mark) -> Result<(), UpkeepError> {
-        for part in self.blocks_known_of(url)?.order.chunks(BATCH) {
-            self.store.mark(part, mark)?;
+    /// Tells the blocks of a URL part by part, as far as they can be told.
+    fn each_known_part(
+        &self,
+        url: &OffUrl,
+        act: &mut dyn FnMut(&[BlockId]) -> Result<(), UpkeepError>,
+    ) -> Result<(), UpkeepError> {
+        if url.is_directory() {
+            // All parts first: a directory is read to find its files, and `act` may free it.
+            return self.blocks_known_of(url)?.order.chunks(BATCH).try_for_each(act);
         }
-        Ok(())
+        match self.each_part(url, act) {
+            Err(UpkeepError::Read(ReadError::Chain(_))) => Ok(()),
+            done => done.map(|_| ()),
+        }
+    }
+
+    fn mark(&self, url: &OffUrl, mark: Mark) -> Result<(), UpkeepError> {
+        self.each_known_part(url, &mut |part| Ok(self.store.mark(part, mark)?))
     }
 
     /// Keeps the blocks of a URL that are here while something is done with it.
