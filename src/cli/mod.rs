@@ -41,19 +41,20 @@ pub fn main() -> ExitCode {
     };
     output::log_to_stderr(&cli.global.log);
     let output = Output::new(cli.global.json, cli.global.quiet);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return output.fail(&CliError::failed("cannot start the runtime", error)).into();
-        }
-    };
-    let exit = match panics::caught(|| runtime.block_on(run(cli, output))) {
+    match panics::caught(|| run_to_end(cli, output)) {
         Ok(exit) => exit,
         Err(error) => output.fail(&error),
-    };
+    }
+    .into()
+}
+
+fn run_to_end(cli: Cli, output: Output) -> Result<Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::failed("cannot start the runtime", error))?;
+    let done = runtime.block_on(run(cli, output));
     // A blocking task may still wait for a pipe; everything that must be kept has been committed.
     runtime.shutdown_background();
-    exit.into()
+    done
 }
 
 async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {

@@ -23,7 +23,7 @@ pub mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -44,6 +44,9 @@ pub struct Client {
     catalog: Arc<Catalog>,
     /// Where every put takes its randomness from: a CSPRNG seeded by the operating system.
     entropy: Mutex<StdRng>,
+    /// Held while the catalog and the counts of the store change together, so that
+    /// [`gc`](Self::gc) never counts by a catalog that is out of date.
+    counting: Mutex<()>,
     home: Home,
 }
 
@@ -92,7 +95,8 @@ impl Client {
             }
         };
         let catalog = Arc::new(Catalog::open(&catalog)?);
-        Ok(Self { store, catalog, entropy: Mutex::new(entropy), home })
+        let (entropy, counting) = (Mutex::new(entropy), Mutex::new(()));
+        Ok(Self { store, catalog, entropy, counting, home })
     }
 
     /// Its blocks.
@@ -121,6 +125,11 @@ impl Client {
     #[must_use]
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Keeps others from changing the catalog and the counts.
+    fn counting(&self) -> MutexGuard<'_, ()> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A generator of its own for one task.

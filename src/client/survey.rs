@@ -113,12 +113,19 @@ impl Client {
         mut act: impl FnMut(&[BlockId]) -> Result<(), E>,
     ) -> Result<bool, E> {
         let (mut walk, mut before) = (url.walk(), HashSet::new());
+        // Tuples checked, and what the end of a chain block cuts off one.
+        let (mut tuples, mut cut, size) = (0, Vec::new(), url.tuple().randomizers() + 1);
         while let Some(id) = walk.wants() {
             let Some(block) = self.whole_block(&id)? else {
                 act(&[id])?;
                 return Ok(false);
             };
             let ids = walk.supply(&block).map_err(ReadError::from)?;
+            cut.extend(&ids);
+            let rest = cut.split_off(cut.len() - cut.len() % size);
+            check_tuples(url, tuples, &cut)?;
+            tuples += (cut.len() / size) as u64;
+            cut = rest;
             let ids: HashSet<BlockId> = ids.into_iter().collect();
             let part: Vec<BlockId> =
                 std::iter::once(id).chain(ids.difference(&before).copied()).collect();
@@ -160,7 +167,7 @@ impl Listing<'_> {
             };
             tuple_ids.extend(walk.supply(&block)?);
         }
-        check_tuples(url, &tuple_ids)?;
+        check_tuples(url, 0, &tuple_ids)?;
         self.tuple_blocks += tuple_ids.len() as u64;
         self.mapping.extend(tuple_ids);
         Ok(true)
@@ -187,9 +194,9 @@ impl Listing<'_> {
 }
 
 /// Refuses a descriptor with impossible tuples before anything is fetched for it.
-fn check_tuples(url: &OffUrl, ids: &[BlockId]) -> Result<(), ReadError> {
+fn check_tuples(url: &OffUrl, first: u64, ids: &[BlockId]) -> Result<(), ReadError> {
     let size = url.tuple().randomizers() + 1;
-    for (index, ids) in (0..).zip(ids.chunks(size)) {
+    for (index, ids) in (first..).zip(ids.chunks(size)) {
         Tuple::new(ids.to_vec()).map_err(|source| ReadError::Tuple { index, source })?;
     }
     Ok(())

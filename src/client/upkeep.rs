@@ -46,6 +46,7 @@ pub struct Hurt {
 impl Client {
     /// Enters a URL in the catalog and counts it on its blocks. Nothing happens if it is known.
     pub(super) fn remember(&self, url: &OffUrl, origin: Origin) -> Result<(), UpkeepError> {
+        let _counting = self.counting();
         if self.catalog.url(url)?.is_some() {
             return Ok(());
         }
@@ -64,6 +65,7 @@ impl Client {
     }
 
     fn set_pinned(&self, url: &OffUrl, pinned: bool) -> Result<bool, UpkeepError> {
+        let _counting = self.counting();
         let known = self.catalog.url(url)?.ok_or_else(|| UpkeepError::unknown(url))?;
         if known.pinned == pinned {
             return Ok(false);
@@ -75,6 +77,7 @@ impl Client {
 
     /// Forgets a URL and frees the blocks that no other URL needs.
     pub fn rm(&self, url: &OffUrl) -> Result<Freed, UpkeepError> {
+        let _counting = self.counting();
         let known = self.catalog.url(url)?.ok_or_else(|| UpkeepError::unknown(url))?;
         self.catalog.remove(url)?;
         let pins = if known.pinned { -1 } else { 0 };
@@ -90,6 +93,7 @@ impl Client {
     /// Counts anew which blocks are used by the URLs of the catalog, and takes out those that none
     /// uses. With `dry` it only says what it would take out.
     pub fn gc(&self, dry: bool) -> Result<Freed, UpkeepError> {
+        let _counting = self.counting();
         let mut expected: HashMap<BlockId, UseCount> = HashMap::new();
         for (url, record) in self.known_urls()? {
             self.each_known_part(&url, &mut |part| {
@@ -173,7 +177,7 @@ impl Client {
             return self.blocks_known_of(url)?.order.chunks(BATCH).try_for_each(act);
         }
         match self.each_part(url, act) {
-            Err(UpkeepError::Read(ReadError::Chain(_))) => Ok(()),
+            Err(UpkeepError::Read(ReadError::Chain(_) | ReadError::Tuple { .. })) => Ok(()),
             done => done.map(|_| ()),
         }
     }

@@ -105,3 +105,56 @@ fn a_full_disk_at_the_output_leaves_no_half_file() {
     ran.says(["cannot write the stream", "No space left on device"]);
     assert_eq!(fs::read_dir(place.path("disk")).unwrap().count(), 0);
 }
+
+/// Kills `get` and `share` at random moments: the store stays sound, and the next get completes.
+#[test]
+fn killing_get_and_share_at_any_moment_leaves_a_sound_store() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let place = Place::new();
+    let file = place.file("in.bin", 16 << 20);
+    let seeder = place.share("healthy", &file, []);
+    for _ in 0..10 {
+        for (home, args) in [
+            ("got", ["get", &seeder.magnet, "-o", "out"]),
+            ("shared", ["share", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]),
+        ] {
+            let mut child = place
+                .command(home, args)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            // The wait is the experiment: a moment somewhere in the life of the process.
+            std::thread::sleep(Duration::from_millis(rng.random_range(0..800)));
+            kill("KILL", child.id());
+            child.wait().unwrap();
+            if place.path(home).join("catalog.redb").exists() {
+                let ran = place.run(home, ["check", "--read-data", "--restart"]);
+                assert!([Some(0), Some(3)].contains(&ran.0.status.code()), "{}", ran.stderr());
+                assert!(ran.stdout().contains(" 0 damaged"), "{}", ran.stdout());
+            }
+        }
+    }
+    place.run("got", ["get", &seeder.magnet, "-o", "out"]).ok();
+    assert!(fs::read(place.path("out")).unwrap() == noise(16 << 20));
+}
+
+#[test]
+fn a_read_only_disk_is_said() {
+    let place = Place::new();
+    let disk = SmallDisk::mount(place.path("disk"), 24);
+    let url = place.put("disk/home", &place.file("in.bin", 1 << 20));
+    let remount = |how: &str| {
+        let how = format!("remount,{how}");
+        let done = Command::new("mount").args(["-o", &how]).arg(&disk.0).status().unwrap();
+        assert!(done.success());
+    };
+    remount("ro");
+    for args in [vec!["ls"], vec!["get", &url, "-o", "out"], vec!["put", "in.bin"]] {
+        place.run("disk/home", args).exits(1).says(["Read-only file system", "disk/home"]);
+    }
+    remount("rw");
+    place.run("disk/home", ["get", &url, "-o", "out", "--offline"]).ok();
+}

@@ -16,6 +16,7 @@ mod bad_input;
 mod command_line;
 mod directories;
 mod durability;
+mod hostile;
 mod memory;
 mod procedure;
 mod program;
