@@ -89,7 +89,7 @@ impl Client {
 
     /// Counts the blocks of a URL if all are here, by the index only and in constant memory, and
     /// touches them; `None` if one is not here. Blocks are counted as
-    /// [`each_part`](Self::each_part) tells them.
+    /// `each_part` tells them.
     pub fn blocks_if_whole(&self, url: &OffUrl) -> Result<Option<u64>, ReadError> {
         let (mut blocks, mut here) = (0, true);
         let complete = self.each_part(url, |part| {
