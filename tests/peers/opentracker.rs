@@ -34,7 +34,7 @@ impl Tracker {
         let address = free_address();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut command = Command::new(program("opentracker", "opentracker"));
-        command.args(["-i", &ip, "-p", &port, "-P", &port, "-w", WHITELIST, "-d"]);
+        command.args(["-i", &ip, "-p", &port, "-w", WHITELIST, "-d"]);
         let running = Running::start(command.arg(folder.path()).current_dir(folder.path()));
         connect(address);
         Self { running, folder, address }

@@ -1,6 +1,7 @@
 //! Foreign programs: finding them, and a port for those that cannot choose one.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::common::child::poll;
@@ -15,10 +16,16 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is missing: install the Debian package {package}"))
 }
 
-/// A port of this machine that was free a moment ago, for programs that must be told one.
+/// Ports that no program gets unless it asks for that very one: they lie below those that Linux
+/// hands out to whoever wants any, so that nobody takes one between our look and its use.
+const UNASSIGNED: Range<u16> = 10_000..32_000;
+
+/// A free port of this machine, for programs that must be told one.
 pub(crate) fn free_address() -> SocketAddr {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    probe.local_addr().unwrap()
+    poll("a free port", || {
+        let address = (Ipv4Addr::LOCALHOST, rand::random_range(UNASSIGNED)).into();
+        TcpListener::bind::<SocketAddr>(address).is_ok().then_some(address)
+    })
 }
 
 /// Waits until somebody listens.
