@@ -38,14 +38,18 @@ const PEER_CONNECT: Duration = Duration::from_secs(10);
 /// The pause between two tries to get the metadata of a magnet link.
 const RESOLVE_AGAIN: Duration = Duration::from_millis(500);
 
+/// Free ports tried before giving up.
+const PORT_TRIES: u32 = 3;
+
 /// How often trackers are asked while a download has no peer.
 const TRACKER_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why a swarm did not work out.
 #[derive(Debug, thiserror::Error)]
 pub enum SwarmError {
-    /// The port is taken, or the address is not ours.
-    #[error("cannot listen for peers on {address}: {why}")]
+    /// The port is taken, the address is not ours, or the system lacks something (librqbit wants
+    /// CA certificates, though no tracker may use TLS).
+    #[error("cannot start BitTorrent on {address}: {why}")]
     Listen {
         /// The address asked for.
         address: SocketAddr,
@@ -143,7 +147,25 @@ impl Swarms {
         catalog: Arc<Catalog>,
         listen: Option<SocketAddr>,
     ) -> Result<Self, SwarmError> {
-        let listen = free_port(listen)?;
+        let mut tries =
+            if listen.is_none_or(|address| address.port() == 0) { PORT_TRIES } else { 1 };
+        loop {
+            // Between the choice of a free port and its use somebody else may take it.
+            let port = free_port(listen)?;
+            tries -= 1;
+            match Self::on(Arc::clone(&store), Arc::clone(&catalog), port).await {
+                Err(error) if tries == 0 => return Err(error),
+                Err(error) => tracing::debug!("trying another port: {error}"),
+                started => return started,
+            }
+        }
+    }
+
+    async fn on(
+        store: Arc<dyn BlockStore>,
+        catalog: Arc<Catalog>,
+        listen: SocketAddr,
+    ) -> Result<Self, SwarmError> {
         let peer_opts = PeerConnectionOptions {
             connect_timeout: Some(PEER_CONNECT),
             read_write_timeout: Some(PEER_SILENCE),
