@@ -147,6 +147,16 @@ impl FileId {
     }
 }
 
+/// The first eight bytes of SHA-256 over a key and a value, to tell a record that is damaged.
+#[must_use]
+pub fn checksum(key: &[u8], value: &[u8]) -> [u8; 8] {
+    let digest: [u8; ID_LEN] =
+        Sha256::new().chain_update(key).chain_update(value).finalize().into();
+    let mut first = [0; 8];
+    first.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    first
+}
+
 /// Computes a [`FileId`] piecewise.
 #[derive(Debug, Clone, Default)]
 pub struct FileHasher(Sha256);

@@ -12,7 +12,8 @@
 //! | `info` | infohash | the info dict, bencoded |
 //! | `pieces` | infohash, block number | block id: what an unfinished download has so far |
 //!
-//! A canonical OFF URL is one without hints.
+//! A canonical OFF URL is one without hints. Behind each JSON stand eight bytes of SHA-256 over key
+//! and JSON: a flipped bit in a URL would else be a URL that nothing answers to.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,9 +22,10 @@ use redb::backends::FileBackend;
 use redb::{
     Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BlockId, InfoHash};
+use crate::id::{BlockId, InfoHash, checksum};
 use crate::limits::CATALOG_CACHE_LEN;
 use crate::off::OffUrl;
 
@@ -86,6 +88,12 @@ pub enum CatalogError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A record that is not what was written.
+    #[error("the catalog {} has a damaged record", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// A record that does not parse.
     #[error("the catalog {} has a record that cannot be read", path.display())]
     Record {
@@ -108,7 +116,7 @@ impl CatalogError {
     pub fn is_corruption(&self) -> bool {
         match self {
             Self::Database { source, .. } => matches!(**source, redb::Error::Corrupted(_)),
-            Self::Lost { .. } | Self::Record { .. } => true,
+            Self::Lost { .. } | Self::Record { .. } | Self::Damaged { .. } => true,
             Self::Version { .. } => false,
         }
     }
@@ -202,7 +210,7 @@ impl Catalog {
         let found = self.read(|transaction| {
             Ok(transaction.open_table(URLS)?.get(key.as_str())?.map(|v| v.value().to_vec()))
         })?;
-        found.map(|bytes| self.parsed(&bytes)).transpose()
+        found.map(|bytes| self.parsed(key.as_bytes(), &bytes)).transpose()
     }
 
     /// Pins or unpins an OFF URL that is known.
@@ -256,7 +264,11 @@ impl Catalog {
             }
             Ok(list)
         })?;
-        found.into_iter().map(|(key, bytes)| Ok((key, self.parsed(&bytes)?))).collect()
+        let checked = |(key, bytes): (String, Vec<u8>)| {
+            let record = self.parsed(key.as_bytes(), &bytes)?;
+            Ok((key, record))
+        };
+        found.into_iter().map(checked).collect()
     }
 
     /// Remembers the torrent that carries an OFF URL.
@@ -267,8 +279,9 @@ impl Catalog {
         info_dict: &[u8],
         trackers: &[String],
     ) -> Result<(), CatalogError> {
-        let record = self.encoded(&TorrentRecord { url: key(url), trackers: trackers.to_vec() })?;
         let infohash_bytes = infohash.as_bytes();
+        let record = TorrentRecord { url: key(url), trackers: trackers.to_vec() };
+        let record = self.encoded(infohash_bytes, &record)?;
         self.write("extend", |transaction| {
             transaction.open_table(TORRENTS)?.insert(infohash_bytes, record.as_slice())?;
             transaction.open_table(INFO)?.insert(infohash_bytes, info_dict)?;
@@ -290,7 +303,9 @@ impl Catalog {
             }
             Ok(list)
         })?;
-        found.into_iter().map(|(hash, bytes)| Ok((hash, self.parsed(&bytes)?))).collect()
+        let checked =
+            |(hash, bytes): (InfoHash, Vec<u8>)| Ok((hash, self.parsed(hash.as_bytes(), &bytes)?));
+        found.into_iter().map(checked).collect()
     }
 
     /// The info dict of a torrent.
@@ -340,21 +355,29 @@ impl Catalog {
     }
 
     fn set_url(&self, url: &OffUrl, record: &UrlRecord) -> Result<(), CatalogError> {
-        let (key, value) = (key(url), self.encoded(record)?);
+        let key = key(url);
+        let value = self.encoded(key.as_bytes(), record)?;
         self.write("extend", |transaction| {
             transaction.open_table(URLS)?.insert(key.as_str(), value.as_slice())?;
             Ok(())
         })
     }
 
-    fn parsed<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, CatalogError> {
+    fn parsed<T: DeserializeOwned>(&self, key: &[u8], value: &[u8]) -> Result<T, CatalogError> {
+        let damaged = || CatalogError::Damaged { path: self.path.clone() };
+        let (json, sum) = value.split_last_chunk().ok_or_else(damaged)?;
+        if *sum != checksum(key, json) {
+            return Err(damaged());
+        }
         let failed = |source| CatalogError::Record { path: self.path.clone(), source };
-        serde_json::from_slice(bytes).map_err(failed)
+        serde_json::from_slice(json).map_err(failed)
     }
 
-    fn encoded(&self, record: &impl Serialize) -> Result<Vec<u8>, CatalogError> {
+    fn encoded(&self, key: &[u8], record: &impl Serialize) -> Result<Vec<u8>, CatalogError> {
         let failed = |source| CatalogError::Record { path: self.path.clone(), source };
-        serde_json::to_vec(record).map_err(failed)
+        let mut value = serde_json::to_vec(record).map_err(failed)?;
+        value.extend(checksum(key, &value));
+        Ok(value)
     }
 
     fn failed<E: Into<redb::Error>>(&self, attempt: &'static str) -> impl Fn(E) -> CatalogError {

@@ -223,6 +223,7 @@ impl From<UpkeepError> for CliError {
                 store_exit(store)
             }
             UpkeepError::Read(_) => Exit::Integrity,
+            UpkeepError::Catalog(catalog) if catalog.is_corruption() => Exit::Integrity,
             UpkeepError::Catalog(_) | UpkeepError::Write(_) | UpkeepError::Pack { .. } => {
                 Exit::Failed
             }
@@ -246,7 +247,11 @@ impl From<SwarmError> for CliError {
 
 impl From<crate::catalog::CatalogError> for CliError {
     fn from(error: crate::catalog::CatalogError) -> Self {
-        Self::new(Exit::Failed, error)
+        if error.is_corruption() {
+            Self::new(Exit::Integrity, error).hint(CORRUPTED)
+        } else {
+            Self::new(Exit::Failed, error)
+        }
     }
 }
 

@@ -215,6 +215,13 @@ fn every_store_keeps_up() {
 }
 
 #[test]
+fn a_slab_store_on_a_simulated_disk_keeps_the_contract() {
+    let store = || SlabStore::open(Arc::new(super::fault::FaultDisk::default())).unwrap();
+    keeps_the_contract(&store());
+    keeps_up(&store());
+}
+
+#[test]
 fn quota_store_keeps_the_contract() {
     keeps_the_contract(&QuotaStore::new(MemoryStore::new(), u64::MAX).unwrap());
 }

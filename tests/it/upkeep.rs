@@ -3,6 +3,8 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use offswarm::client::{Client, Settings};
+
 use crate::program::{Place, Ran, Seeder, noise};
 
 const MIB: usize = 1 << 20;
@@ -193,4 +195,43 @@ fn recycling_uses_the_blocks_of_a_url_first() {
     };
     let (one, two) = (read("one.off"), read("two.off"));
     assert_eq!(two.iter().filter(|block| !one.contains(block)).count(), 9);
+}
+
+#[test]
+fn an_interrupted_check_goes_on_where_it_stopped() {
+    let place = Place::new();
+    place.put("home", &place.file("file", 2 * MIB));
+    let all = blocks(&place, "home");
+    {
+        // What a check that was interrupted after five slots leaves behind.
+        let client = Client::open(&place.path("home"), &Settings::default()).unwrap();
+        client.catalog().set_check_place(Some(5)).unwrap();
+    }
+    let read = |args: &[&str]| {
+        let args = ["--json", "check", "--read-data"].iter().chain(args);
+        json(&place.run("home", args).ok())["blocks_read"].as_u64().unwrap()
+    };
+    assert_eq!(read(&[]), all - 5);
+    assert_eq!(read(&[]), all, "it was finished, so the next one begins anew");
+    assert_eq!(read(&["--restart"]), all);
+}
+
+/// A flipped bit in the catalog is damage, not another URL.
+#[test]
+fn a_flipped_bit_in_the_catalog_is_found() {
+    let place = Place::new();
+    let url = place.put("home", &place.file("file", MIB));
+    let path = place.path("home/catalog.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    let key = url.split("k=").nth(1).unwrap().as_bytes();
+    let mut found = 0;
+    for at in 0..bytes.len() - key.len() {
+        if &bytes[at..at + key.len()] == key {
+            bytes[at + 3] = if bytes[at + 3] == b'2' { b'3' } else { b'2' };
+            found += 1;
+        }
+    }
+    assert!(found > 0, "the catalog has the key");
+    fs::write(&path, bytes).unwrap();
+    place.run("home", ["ls"]).exits(5).says(["catalog.redb has a damaged record"]);
 }
