@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::client::arrivals::Arrivals;
-use crate::client::fetch::Ways;
+use crate::client::fetch::{Fetched, Ways};
 use crate::client::{Client, GetError, ReadError};
 use crate::off::OffUrl;
 use crate::store::StoreError;
@@ -17,7 +17,7 @@ use super::home::parse_url;
 use super::output::Output;
 use super::signals::Signals;
 
-pub(super) fn run(
+pub(super) async fn run(
     global: &Global,
     args: &CatArgs,
     output: Output,
@@ -28,9 +28,20 @@ pub(super) fn run(
     let range = args.range.map(|range| range.of(url.length())).transpose()?;
     let client = global.client()?;
     let _lease = client.store().lease();
-    stream(&client, &url, range, &ways, output, signals)?;
+    let is_range = range.is_some();
+    match stream(&client, &url, range, &ways, output, signals)? {
+        (Err(GetError::Read(ReadError::Missing(_) | ReadError::Store(_))), Err(cause)) => {
+            return Err(cause);
+        }
+        // The stream is out, but could not be entered as got.
+        (Ok(()), Err(error)) if !is_range => return Err(error),
+        (written, _) => told(&client, &url, &ways, output, signals, written).await?,
+    }
     Ok(Exit::Done)
 }
+
+/// How the writing and how the fetching of a stream ended.
+type Ended = (Result<(), GetError>, Result<Fetched, CliError>);
 
 /// Writes a range to standard output while its blocks still come in.
 fn stream(
@@ -40,7 +51,7 @@ fn stream(
     ways: &Ways,
     output: Output,
     signals: &Signals,
-) -> Result<(), CliError> {
+) -> Result<Ended, CliError> {
     let arrivals = Arrivals::default();
     let ways = Ways { arrivals: Some(arrivals.clone()), ..ways.clone() };
     let (is_range, enough) = (range.is_some(), signals.stop().child_token());
@@ -62,38 +73,45 @@ fn stream(
         })
     });
     let written = written.map_err(|_| CliError::new(Exit::Failed, "the writing broke off"))?;
-    match (written, fetched) {
-        (Err(GetError::Write(_)), _) if signals.stop().is_cancelled() => {
-            Err(GetError::Stopped.into())
-        }
-        // Whoever read our output has had enough.
-        (Err(GetError::Write(error)), _) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        (Err(GetError::Read(ReadError::Missing(_) | ReadError::Store(_))), Err(cause)) => {
-            Err(cause)
-        }
-        (Err(error), _) => Err(error.into()),
-        (Ok(()), Err(error)) if !is_range => Err(error),
-        (Ok(()), _) => Ok(()),
-    }
+    Ok((written, fetched))
 }
 
-/// Writes a range of a stream whose blocks are here, or all of it and checks its file id.
+/// Writes a stream whose blocks are here to standard output, and checks its file id.
 pub(super) async fn to_stdout(
     client: &Client,
     url: &OffUrl,
-    range: Option<Range<u64>>,
     ways: &Ways,
     output: Output,
     signals: &Signals,
 ) -> Result<(), CliError> {
-    match tokio::task::block_in_place(|| write(client, url, range, output, signals)) {
+    let written = tokio::task::block_in_place(|| {
+        let mut progress = output.progress(Some(url.length()), true);
+        let stdout = &mut Stoppable { target: &mut io::stdout().lock(), signals };
+        client.read(url, stdout, &mut |written| progress.set(written))
+    });
+    told(client, url, ways, output, signals, written).await
+}
+
+/// What the end of a writing to standard output means to the user.
+async fn told(
+    client: &Client,
+    url: &OffUrl,
+    ways: &Ways,
+    output: Output,
+    signals: &Signals,
+    written: Result<(), GetError>,
+) -> Result<(), CliError> {
+    match written {
         Ok(()) => Ok(()),
         Err(GetError::Write(_)) if signals.stop().is_cancelled() => Err(GetError::Stopped.into()),
         // Whoever read our output has had enough.
         Err(GetError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         // Bytes that are out cannot be taken back, so nothing is tried again; but who is hurt
-        // and how much is worth knowing.
-        Err(GetError::Read(ReadError::Store(StoreError::Damaged { .. }))) => {
+        // and how much is worth knowing. (A block found damaged is missing when it is looked for
+        // again.)
+        Err(GetError::Read(
+            ReadError::Missing(_) | ReadError::Store(StoreError::Damaged { .. }),
+        )) => {
             tokio::task::block_in_place(|| client.find_damage(url))?;
             let ways = Ways { offline: true, ..ways.clone() };
             let hurt = fetch(client, url, &ways, output, signals.stop()).await.err();
@@ -102,23 +120,6 @@ pub(super) async fn to_stdout(
             }))
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-fn write(
-    client: &Client,
-    url: &OffUrl,
-    range: Option<Range<u64>>,
-    output: Output,
-    signals: &Signals,
-) -> Result<(), GetError> {
-    let bytes = range.as_ref().map_or(url.length(), |range| range.end - range.start);
-    let mut progress = output.progress(Some(bytes), true);
-    let mut shown = |written| progress.set(written);
-    let stdout = &mut Stoppable { target: &mut io::stdout().lock(), signals };
-    match range {
-        Some(range) => client.read_range(url, range, stdout, &mut shown),
-        None => client.read(url, stdout, &mut shown),
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn run(
     let wanted = Wanted { url, path };
     let Some(target) = target else {
         let (url, fetched) = wanted.fetch(&client, &ways, output, signals.stop()).await?;
-        to_stdout(&client, &url, None, &ways, output, signals).await?;
+        to_stdout(&client, &url, &ways, output, signals).await?;
         return shown(None, &url, fetched, output);
     };
     let mut total = Fetched::default();

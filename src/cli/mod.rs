@@ -64,7 +64,7 @@ async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Put(args) => put::run(&global, args, output, &signals).await,
         Command::Share(args) => seed::share(&global, args, output, &signals).await,
         Command::Get(args) => get::run(&global, args, output, &signals).await,
-        Command::Cat(args) => cat::run(&global, &args, output, &signals),
+        Command::Cat(args) => cat::run(&global, &args, output, &signals).await,
         Command::Seed(args) => seed::seed(&global, args, output, &signals).await,
         Command::Ls(args) => list::ls(&global, &args, output),
         Command::Stat(args) => list::stat(&global, &args, output),

@@ -80,6 +80,7 @@ fn a_damaged_block_names_the_url_it_hurts() {
     ran.says([url.as_str(), "is hurt", "1 of its 8 blocks are damaged"]);
     // Again, now that the block is known to be damaged.
     place.run("home", ["get", &url, "-o", "-"]).exits(5).says([url.as_str()]);
+    place.run("home", ["cat", &url]).exits(5).says([url.as_str(), "is hurt"]);
     assert!(place.run("home", ["stat", &url]).exits(3).stdout().contains("7 of 8 here, 1 damaged"));
     assert!(!place.path("out").exists());
     place.run("home", ["seed", &url, "--listen", "127.0.0.1:0"]).exits(4).says([url.as_str()]);
@@ -284,4 +285,13 @@ fn a_link_with_a_wrong_key_is_an_integrity_failure() {
     let forged = seeder.url.replace(&key, wrong);
     let args = ["get", &forged, "-o", "out", "--timeout", "30s"];
     place.run("c", args).exits(5).says(["is complete here", "forged"]);
+}
+
+/// The first to find the damage is the thread that reads for `cat`; it must not call it missing.
+#[test]
+fn cat_that_finds_damage_first_names_the_url() {
+    let place = Place::new();
+    let url = place.put("home", &place.file("in", 300_000));
+    damage(&place, "home", 1);
+    place.run("home", ["cat", &url]).exits(5).says([url.as_str(), "is hurt"]);
 }
