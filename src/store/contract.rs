@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::id::BlockId;
 use crate::off::{Block, BlockSize};
@@ -314,4 +315,26 @@ fn a_pack_is_adopted_in_place_and_never_written() {
     assert_eq!(std::fs::read(&pack).unwrap(), bytes, "evicting forgets, it does not write");
     std::fs::write(&pack, vec![0; bytes.len()]).unwrap();
     assert!(matches!(store.get(&blocks[0].id()), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn making_room_goes_on_when_the_coldest_blocks_warm_up() {
+    let disk = super::fault::FaultDisk::default();
+    let store = QuotaStore::new(SlabStore::open(Arc::new(disk)).unwrap(), 48 * BLOCK).unwrap();
+    for round in 0..40 {
+        let cold = put_all(&store, 48);
+        let lease = store.lease();
+        let new = blocks(8);
+        // The one evicts the very blocks that the other is about to use.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for id in &cold[..32] {
+                    store.touch(id).unwrap();
+                    std::thread::sleep(Duration::from_micros(25 * round));
+                }
+            });
+            new.iter().for_each(|block| assert!(store.put(block).unwrap()));
+        });
+        drop(lease);
+    }
 }

@@ -309,10 +309,19 @@ impl Upkeep for SlabStore {
 
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
         let _alone = self.alone();
-        self.commit_alone()?;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let victims = self.index.cold(uses, self.leases.floor(), most)?;
-        if dry { Ok(victims.len() as u64) } else { self.take_out(victims) }
+        loop {
+            self.commit_alone()?;
+            let victims = self.index.cold(uses, self.leases.floor(), most)?;
+            if dry || victims.is_empty() {
+                return Ok(victims.len() as u64);
+            }
+            // None may be left when all were used since they were found; others are cold then.
+            match self.take_out(victims)? {
+                0 => {}
+                evicted => return Ok(evicted),
+            }
+        }
     }
 
     fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
