@@ -15,19 +15,22 @@
 //! A canonical OFF URL is one without hints. Behind each JSON stand eight bytes of SHA-256 over key
 //! and JSON: a flipped bit in a URL would else be a URL that nothing answers to.
 
+mod downloads;
+mod torrents;
+mod urls;
+
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use redb::backends::FileBackend;
-use redb::{
-    Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
-};
+use redb::{Database, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::id::{BlockId, InfoHash, checksum};
+use crate::id::checksum;
 use crate::limits::CATALOG_CACHE_LEN;
-use crate::off::OffUrl;
+
+pub use torrents::TorrentRecord;
+pub use urls::{Origin, UrlRecord};
 
 const FORMAT: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -35,39 +38,6 @@ const URLS: TableDefinition<&str, &[u8]> = TableDefinition::new("urls");
 const TORRENTS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("torrents");
 const INFO: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("info");
 const PIECES: TableDefinition<(&[u8; 20], u64), &[u8; 32]> = TableDefinition::new("pieces");
-
-/// How an OFF URL came here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// Its stream was put here.
-    Put,
-    /// Its stream was got from somewhere.
-    Got,
-}
-
-/// What is remembered about an OFF URL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UrlRecord {
-    /// When it was first seen, in seconds since 1970.
-    pub added: u64,
-    /// How it came here.
-    pub origin: Origin,
-    /// Its swarm, once it was published or joined.
-    pub infohash: Option<InfoHash>,
-    /// Whether its blocks are exempt from eviction.
-    #[serde(default)]
-    pub pinned: bool,
-}
-
-/// What is remembered about a torrent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TorrentRecord {
-    /// The OFF URL it carries, canonical.
-    pub url: String,
-    /// Trackers to announce it to.
-    pub trackers: Vec<String>,
-}
 
 /// Why the catalog could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -194,47 +164,6 @@ impl Catalog {
         })
     }
 
-    /// Remembers an OFF URL; what is known about it already stays.
-    pub fn add(&self, url: &OffUrl, origin: Origin) -> Result<(), CatalogError> {
-        if self.url(url)?.is_some() {
-            return Ok(());
-        }
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let added = since_1970.map_or(0, |duration| duration.as_secs());
-        self.set_url(url, &UrlRecord { added, origin, infohash: None, pinned: false })
-    }
-
-    /// What is remembered about an OFF URL.
-    pub fn url(&self, url: &OffUrl) -> Result<Option<UrlRecord>, CatalogError> {
-        let key = key(url);
-        let found = self.read(|transaction| {
-            Ok(transaction.open_table(URLS)?.get(key.as_str())?.map(|v| v.value().to_vec()))
-        })?;
-        found.map(|bytes| self.parsed(key.as_bytes(), &bytes)).transpose()
-    }
-
-    /// Pins or unpins an OFF URL that is known.
-    pub fn set_pinned(&self, url: &OffUrl, pinned: bool) -> Result<(), CatalogError> {
-        match self.url(url)? {
-            Some(known) => self.set_url(url, &UrlRecord { pinned, ..known }),
-            None => Ok(()),
-        }
-    }
-
-    /// Forgets an OFF URL and its torrent.
-    pub fn remove(&self, url: &OffUrl) -> Result<(), CatalogError> {
-        let infohash = self.url(url)?.and_then(|record| record.infohash);
-        let key = key(url);
-        self.write("prune", |transaction| {
-            transaction.open_table(URLS)?.remove(key.as_str())?;
-            if let Some(infohash) = infohash {
-                transaction.open_table(TORRENTS)?.remove(infohash.as_bytes())?;
-                transaction.open_table(INFO)?.remove(infohash.as_bytes())?;
-            }
-            Ok(())
-        })
-    }
-
     /// Where a check that was broken off goes on, if one was.
     pub fn check_place(&self) -> Result<Option<u64>, CatalogError> {
         self.read(|transaction| {
@@ -250,115 +179,6 @@ impl Catalog {
                 Some(place) => meta.insert("check", place)?,
                 None => meta.remove("check")?,
             };
-            Ok(())
-        })
-    }
-
-    /// All OFF URLs, in the order of their texts.
-    pub fn urls(&self) -> Result<Vec<(String, UrlRecord)>, CatalogError> {
-        let found = self.read(|transaction| {
-            let mut list = Vec::new();
-            for entry in transaction.open_table(URLS)?.iter()? {
-                let (key, value) = entry?;
-                list.push((key.value().to_owned(), value.value().to_vec()));
-            }
-            Ok(list)
-        })?;
-        let checked = |(key, bytes): (String, Vec<u8>)| {
-            let record = self.parsed(key.as_bytes(), &bytes)?;
-            Ok((key, record))
-        };
-        found.into_iter().map(checked).collect()
-    }
-
-    /// Remembers the torrent that carries an OFF URL.
-    pub fn publish(
-        &self,
-        url: &OffUrl,
-        infohash: InfoHash,
-        info_dict: &[u8],
-        trackers: &[String],
-    ) -> Result<(), CatalogError> {
-        let infohash_bytes = infohash.as_bytes();
-        let record = TorrentRecord { url: key(url), trackers: trackers.to_vec() };
-        let record = self.encoded(infohash_bytes, &record)?;
-        self.write("extend", |transaction| {
-            transaction.open_table(TORRENTS)?.insert(infohash_bytes, record.as_slice())?;
-            transaction.open_table(INFO)?.insert(infohash_bytes, info_dict)?;
-            Ok(())
-        })?;
-        if let Some(known) = self.url(url)? {
-            self.set_url(url, &UrlRecord { infohash: Some(infohash), ..known })?;
-        }
-        Ok(())
-    }
-
-    /// The torrents of this catalog.
-    pub fn torrents(&self) -> Result<Vec<(InfoHash, TorrentRecord)>, CatalogError> {
-        let found = self.read(|transaction| {
-            let mut list = Vec::new();
-            for entry in transaction.open_table(TORRENTS)?.iter()? {
-                let (infohash, value) = entry?;
-                list.push((InfoHash::from_bytes(*infohash.value()), value.value().to_vec()));
-            }
-            Ok(list)
-        })?;
-        let checked =
-            |(hash, bytes): (InfoHash, Vec<u8>)| Ok((hash, self.parsed(hash.as_bytes(), &bytes)?));
-        found.into_iter().map(checked).collect()
-    }
-
-    /// The info dict of a torrent.
-    pub fn info_dict(&self, infohash: InfoHash) -> Result<Option<Vec<u8>>, CatalogError> {
-        self.read(|transaction| {
-            let found = transaction.open_table(INFO)?.get(infohash.as_bytes())?;
-            Ok(found.map(|bytes| bytes.value().to_vec()))
-        })
-    }
-
-    /// The blocks that an unfinished download has so far: number in the torrent, and id.
-    pub fn download(&self, infohash: InfoHash) -> Result<Vec<(u64, BlockId)>, CatalogError> {
-        self.read(|transaction| {
-            let hash = infohash.as_bytes();
-            let mut list = Vec::new();
-            for entry in transaction.open_table(PIECES)?.range((hash, 0)..=(hash, u64::MAX))? {
-                let (key, id) = entry?;
-                list.push((key.value().1, BlockId::from_bytes(*id.value())));
-            }
-            Ok(list)
-        })
-    }
-
-    /// Remembers more blocks of an unfinished download.
-    pub fn extend_download(
-        &self,
-        infohash: InfoHash,
-        blocks: &[(u64, BlockId)],
-    ) -> Result<(), CatalogError> {
-        self.write("extend", |transaction| {
-            let mut pieces = transaction.open_table(PIECES)?;
-            for (number, id) in blocks {
-                pieces.insert((infohash.as_bytes(), *number), id.as_bytes())?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Forgets a download that is finished or given up.
-    pub fn end_download(&self, infohash: InfoHash) -> Result<(), CatalogError> {
-        self.write("prune", |transaction| {
-            let hash = infohash.as_bytes();
-            let mut pieces = transaction.open_table(PIECES)?;
-            pieces.retain_in((hash, 0)..=(hash, u64::MAX), |_, _| false)?;
-            Ok(())
-        })
-    }
-
-    fn set_url(&self, url: &OffUrl, record: &UrlRecord) -> Result<(), CatalogError> {
-        let key = key(url);
-        let value = self.encoded(key.as_bytes(), record)?;
-        self.write("extend", |transaction| {
-            transaction.open_table(URLS)?.insert(key.as_str(), value.as_slice())?;
             Ok(())
         })
     }
@@ -409,11 +229,6 @@ impl Catalog {
     }
 }
 
-/// The text under which an OFF URL stands in the catalog.
-fn key(url: &OffUrl) -> String {
-    url.canonical().to_string()
-}
-
 fn owners_file(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
@@ -423,6 +238,8 @@ fn owners_file(path: &Path) -> std::io::Result<std::fs::File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{BlockId, InfoHash};
+    use crate::off::OffUrl;
 
     fn url(descriptor: &[u8]) -> OffUrl {
         let named = crate::off::url::Named {
