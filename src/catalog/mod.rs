@@ -10,10 +10,13 @@
 //! | `urls` | canonical OFF URL | JSON of [`UrlRecord`] |
 //! | `torrents` | infohash, 20 bytes | JSON of [`TorrentRecord`], the info dict left out |
 //! | `info` | infohash | the info dict, bencoded |
+//! | `orders` | infohash of a pack or shard | the 32-byte ids of its blocks in order |
+//! | `shards` | infohash of a shard | JSON of [`ShardRecord`] |
 //! | `pieces` | infohash, block number | block id: what an unfinished download has so far |
 //!
-//! A canonical OFF URL is one without hints. Behind each JSON stand eight bytes of SHA-256 over key
-//! and JSON: a flipped bit in a URL would else be a URL that nothing answers to.
+//! A canonical OFF URL is one without hints. Behind each JSON and each order stand eight bytes of
+//! SHA-256 over key and value: a flipped bit in a URL would else be a URL that nothing answers to.
+//! `orders` and `shards` are made when they are first written to.
 
 mod downloads;
 mod torrents;
@@ -29,7 +32,7 @@ use serde::de::DeserializeOwned;
 use crate::id::checksum;
 use crate::limits::CATALOG_CACHE_LEN;
 
-pub use torrents::TorrentRecord;
+pub use torrents::{ShardRecord, TorrentRecord};
 pub use urls::{Origin, UrlRecord};
 
 const FORMAT: u64 = 1;
@@ -37,6 +40,8 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const URLS: TableDefinition<&str, &[u8]> = TableDefinition::new("urls");
 const TORRENTS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("torrents");
 const INFO: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("info");
+const ORDERS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("orders");
+const SHARDS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("shards");
 const PIECES: TableDefinition<(&[u8; 20], u64), &[u8; 32]> = TableDefinition::new("pieces");
 
 /// Why the catalog could not do what it was asked.
@@ -157,10 +162,9 @@ impl Catalog {
 
     /// The format on disk; `None` if nothing was written yet.
     fn format(&self) -> Result<Option<u64>, CatalogError> {
-        self.read(|transaction| match transaction.open_table(META) {
-            Ok(meta) => Ok(meta.get("format")?.map(|value| value.value())),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+        self.read(|transaction| {
+            let Some(meta) = may_be_new(transaction.open_table(META))? else { return Ok(None) };
+            Ok(meta.get("format")?.map(|value| value.value()))
         })
     }
 
@@ -184,13 +188,16 @@ impl Catalog {
     }
 
     fn parsed<T: DeserializeOwned>(&self, key: &[u8], value: &[u8]) -> Result<T, CatalogError> {
-        let damaged = || CatalogError::Damaged { path: self.path.clone() };
-        let (json, sum) = value.split_last_chunk().ok_or_else(damaged)?;
-        if *sum != checksum(key, json) {
-            return Err(damaged());
-        }
+        let json = self.checked(key, value)?;
         let failed = |source| CatalogError::Record { path: self.path.clone(), source };
         serde_json::from_slice(json).map_err(failed)
+    }
+
+    /// What stands before the checksum, if that is right.
+    fn checked<'a>(&self, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], CatalogError> {
+        let damaged = || CatalogError::Damaged { path: self.path.clone() };
+        let (contents, sum) = value.split_last_chunk().ok_or_else(damaged)?;
+        if *sum == checksum(key, contents) { Ok(contents) } else { Err(damaged()) }
     }
 
     fn encoded(&self, key: &[u8], record: &impl Serialize) -> Result<Vec<u8>, CatalogError> {
@@ -226,6 +233,15 @@ impl Catalog {
         let done = change(&transaction).map_err(self.failed(attempt))?;
         transaction.commit().map_err(self.failed(attempt))?;
         Ok(done)
+    }
+}
+
+/// A table that is not there before something is written to it.
+fn may_be_new<T>(opened: Result<T, TableError>) -> Result<Option<T>, TableError> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -269,7 +285,7 @@ mod tests {
         assert_eq!(catalog.urls().unwrap().len(), 2);
         let record = catalog.url(&url(b"a")).unwrap().unwrap();
         assert_eq!((record.origin, record.infohash), (Origin::Put, Some(infohash)));
-        assert_eq!(catalog.torrents().unwrap()[0].1.url, url(b"a").to_string());
+        assert_eq!(catalog.torrents().unwrap()[0].1.url, Some(url(b"a").to_string()));
         assert_eq!(catalog.info_dict(infohash).unwrap().unwrap(), b"d1:xe");
         assert_eq!(catalog.url(&url(b"c")).unwrap(), None);
     }
@@ -286,5 +302,48 @@ mod tests {
         catalog.end_download(one).unwrap();
         assert_eq!(catalog.download(one).unwrap(), []);
         assert_eq!(catalog.download(other).unwrap(), [(3, id)]);
+    }
+
+    #[test]
+    fn lists_torrents_page_by_page_and_forgets_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+        let ids = [BlockId::of(b"x"), BlockId::of(b"y")];
+        let mut hashes: Vec<InfoHash> = (0_u8..5).map(|n| InfoHash::of(&[n])).collect();
+        hashes.sort_unstable();
+        catalog.add(&url(b"a"), Origin::Put).unwrap();
+        catalog.publish(&url(b"a"), hashes[0], b"de", &[]).unwrap();
+        assert_eq!((catalog.order(hashes[0]).unwrap(), catalog.shards().unwrap()), (None, vec![]));
+        for hash in &hashes[1..4] {
+            catalog.publish_blocks(*hash, b"de", &ids, &["http://t/".into()]).unwrap();
+        }
+        let sealed = ShardRecord { sealed: true };
+        catalog.publish_shard(hashes[4], b"de", &ids, &[], sealed).unwrap();
+        assert_eq!(catalog.order(hashes[4]).unwrap().unwrap(), ids);
+        assert_eq!(catalog.shards().unwrap(), [(hashes[4], sealed)]);
+        assert_eq!(catalog.torrent_count().unwrap(), 5);
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let page = catalog.torrents_from(after, 2).unwrap();
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            assert!(page.len() <= 2);
+            seen.extend(page.iter().map(|(hash, _)| *hash));
+        }
+        assert_eq!(seen, hashes);
+        for hash in &hashes {
+            catalog.forget_torrent(*hash).unwrap();
+            assert_eq!(catalog.torrent(*hash).unwrap(), None);
+            assert_eq!(catalog.order(*hash).unwrap(), None);
+        }
+        assert_eq!((catalog.torrent_count().unwrap(), catalog.shards().unwrap()), (0, vec![]));
+        assert_eq!(catalog.url(&url(b"a")).unwrap().unwrap().infohash, None);
+    }
+
+    #[test]
+    fn reads_torrents_of_before_there_were_packs() {
+        let record: TorrentRecord =
+            serde_json::from_str(r#"{"url":"/offsystem/v4/x","trackers":[]}"#).unwrap();
+        assert_eq!(record.url.as_deref(), Some("/offsystem/v4/x"));
     }
 }
