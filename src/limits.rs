@@ -68,6 +68,10 @@ pub const MAX_BENCODE_DEPTH: usize = 100;
 /// tracker lists of other programs a few more.
 pub const MAX_METAINFO_LEN: usize = 16 << 20;
 
+/// Block ids listed in the largest `.torrent` file that lists them, 8 MiB of them for 32 GiB of
+/// blocks: half of [`MAX_METAINFO_LEN`], so that what we write can be read.
+pub const MAX_LISTED_IDS: usize = 1 << 18;
+
 /// Pieces of the largest torrent we make. Above it a piece covers several blocks, because
 /// librqbit refuses 132,000 pieces and Transmission slows down long before.
 pub const MAX_PIECES: u64 = 65_536;

@@ -29,6 +29,7 @@ struct Shown {
     trackers: Vec<String>,
     web_seeds: Vec<String>,
     blocks: Option<u64>,
+    lists_blocks: bool,
     not_off: Option<String>,
 }
 
@@ -60,7 +61,7 @@ fn of_url(global: &Global, text: &str) -> Result<Metainfo, CliError> {
 }
 
 fn show(metainfo: &Metainfo, output: Output) -> Result<Exit, CliError> {
-    let Metainfo { info, trackers, web_seeds } = metainfo;
+    let Metainfo { info, trackers, web_seeds, ids } = metainfo;
     let blocks = info.blocks();
     let shown = Shown {
         infohash: info.infohash.to_string(),
@@ -72,6 +73,7 @@ fn show(metainfo: &Metainfo, output: Output) -> Result<Exit, CliError> {
         trackers: trackers.clone(),
         web_seeds: web_seeds.clone(),
         blocks: blocks.as_ref().ok().copied(),
+        lists_blocks: ids.is_some(),
         not_off: blocks.as_ref().err().map(ToString::to_string),
     };
     let mut lines = vec![
@@ -89,6 +91,7 @@ fn show(metainfo: &Metainfo, output: Output) -> Result<Exit, CliError> {
     lines.extend(trackers.iter().map(|tracker| format!("tracker       {}", excerpt(tracker))));
     lines.extend(web_seeds.iter().map(|seed| format!("web seed      {}", excerpt(seed))));
     lines.push(match &blocks {
+        Ok(blocks) if ids.is_some() => format!("carries       {blocks} OFF blocks, listed"),
         Ok(blocks) => format!("carries       {blocks} OFF blocks"),
         Err(why) => format!("carries       no OFF blocks: {}", why.0),
     });

@@ -45,7 +45,8 @@ impl Client {
             let pieces = self.piece_hashes(&order).map_err(hurt)?;
             Info::of_blocks(first, order.len() as u64, &pieces)?
         };
-        let metainfo = Metainfo { info, trackers: trackers.to_vec(), web_seeds: Vec::new() };
+        let (trackers, web_seeds) = (trackers.to_vec(), Vec::new());
+        let metainfo = Metainfo { info, trackers, web_seeds, ids: None };
         Ok(Published { metainfo, order })
     }
 

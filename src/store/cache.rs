@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
@@ -14,7 +14,9 @@ use lru::LruCache;
 use crate::id::BlockId;
 use crate::off::Block;
 
-use super::{BlockStore, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount};
+use super::{
+    BlockStore, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+};
 
 /// A store with a cache of whole blocks in front.
 #[derive(Debug)]
@@ -115,6 +117,14 @@ impl<S: Upkeep> Upkeep for CachedStore<S> {
 
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
         self.inner.walk(place, most)
+    }
+
+    fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError> {
+        self.inner.locate(id)
+    }
+
+    fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError> {
+        self.inner.file_of(place, blocks)
     }
 
     fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {

@@ -6,9 +6,19 @@
 //! | key | value |
 //! |---|---|
 //! | `length` | blocks * 131072 |
-//! | `name` | first 16 hex digits of the first block's id (the descriptor's), then `.off` |
+//! | `name` | first 16 hex digits of the first block's id (the descriptor's), then `.off`; for a pack that is not one OFF URL's, of SHA-256 over the ids of its blocks ([`PackId`]) |
 //! | `piece length` | 131072, or a power of two of them, see [`mapping`] |
 //! | `pieces` | SHA-1 of each piece, 20 bytes each |
+//!
+//! The `.torrent` file of a pack has one key of our own beside `info`, where it changes nothing for
+//! anybody else:
+//!
+//! | key | value |
+//! |---|---|
+//! | `off ids` | the ids of the blocks, 32 bytes each, in their order |
+//!
+//! It tells which piece to ask for to have one block. Packs of more than 262,144 blocks have
+//! none.
 //!
 //! Torrents of other programs are read for `torrent show`; only those of the form above carry
 //! blocks. The infohash is always over the info dict's bytes as they came.
@@ -17,8 +27,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::bencode::{self, BencodeError};
-use crate::id::{BlockId, InfoHash, PieceHash};
-use crate::limits::{BLOCK_LEN, MAX_HINTS, MAX_METAINFO_LEN, MAX_PIECE_LEN};
+use crate::id::{BlockId, ID_LEN, InfoHash, PackId, PieceHash};
+use crate::limits::{BLOCK_LEN, MAX_HINTS, MAX_LISTED_IDS, MAX_METAINFO_LEN, MAX_PIECE_LEN};
 
 use super::mapping;
 
@@ -67,6 +77,9 @@ pub struct Metainfo {
     pub trackers: Vec<String>,
     /// HTTP addresses of the content, unchecked, at most 16.
     pub web_seeds: Vec<String>,
+    /// The blocks in order, as the maker of the file says: as many as [`Info::blocks`], and
+    /// unchecked.
+    pub ids: Option<Vec<BlockId>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,11 +110,17 @@ impl Info {
         blocks: u64,
         pieces: &[PieceHash],
     ) -> Result<Self, MetainfoError> {
+        Self::named(content_name(first), blocks, pieces)
+    }
+
+    /// Makes the info dict of a torrent of `blocks` blocks with a name of its own, from the hashes
+    /// of its pieces.
+    pub fn named(name: String, blocks: u64, pieces: &[PieceHash]) -> Result<Self, MetainfoError> {
         let form = |_| MetainfoError::Form("the sizes do not fit".into());
         let raw = RawInfo {
             files: None,
             length: Some(i64::try_from(blocks * BLOCK_LEN as u64).map_err(form)?),
-            name: content_name(first).into_bytes(),
+            name: name.into_bytes(),
             piece_length: i64::try_from(mapping::piece_len(blocks)).map_err(form)?,
             pieces: pieces.iter().flat_map(|hash| *hash.as_bytes()).collect(),
         };
@@ -152,6 +171,13 @@ impl Info {
         self.files.iter().map(|file| file.1).sum()
     }
 
+    /// The hashes of its pieces.
+    pub fn piece_hashes(&self) -> Result<Vec<PieceHash>, MetainfoError> {
+        let info: RawInfo = serde_bencode::from_bytes(&self.raw)
+            .map_err(|error| MetainfoError::Form(error.to_string()))?;
+        Ok(info.pieces.chunks(PieceHash::LEN).filter_map(PieceHash::from_slice).collect())
+    }
+
     /// How many OFF blocks the torrent carries, if its form is ours.
     pub fn blocks(&self) -> Result<u64, NotOff> {
         let block = BLOCK_LEN as u64;
@@ -185,8 +211,11 @@ impl Metainfo {
             entry.and_then(|(_, range)| bytes.get(range.clone()))
         };
         let info = value(b"info").ok_or_else(|| MetainfoError::Form("it has no info".into()))?;
+        let info = Info::decode(Bytes::copy_from_slice(info))?;
+        let ids = value(b"off ids").map(|ids| listed(ids, &info)).transpose()?;
         Ok(Self {
-            info: Info::decode(Bytes::copy_from_slice(info))?,
+            info,
+            ids,
             trackers: tracker_list(value(b"announce"), value(b"announce-list")),
             web_seeds: value(b"url-list").map(one_or_more).unwrap_or_default(),
         })
@@ -212,6 +241,11 @@ impl Metainfo {
         }
         put_string(&mut out, "info");
         out.extend_from_slice(&self.info.raw);
+        if let Some(ids) = self.ids.as_ref().filter(|ids| ids.len() <= MAX_LISTED_IDS) {
+            put_string(&mut out, "off ids");
+            out.extend_from_slice(format!("{}:", ids.len() * ID_LEN).as_bytes());
+            out.extend(ids.iter().flat_map(BlockId::as_bytes));
+        }
         if !self.web_seeds.is_empty() {
             put_string(&mut out, "url-list");
             out.push(b'l');
@@ -228,8 +262,33 @@ impl Metainfo {
 /// The name of the content file of the torrent whose first block is `first`.
 #[must_use]
 pub fn content_name(first: BlockId) -> String {
-    let hex = data_encoding::HEXLOWER.encode(first.as_bytes());
+    file_name(first.as_bytes())
+}
+
+/// The name of the content file of the torrent of a pack that is not one OFF URL's.
+#[must_use]
+pub fn pack_name(ids: &[BlockId]) -> String {
+    file_name(PackId::of(ids).as_bytes())
+}
+
+fn file_name(digest: &[u8]) -> String {
+    let hex = data_encoding::HEXLOWER.encode(digest);
     format!("{}.off", hex.get(..16).unwrap_or_default())
+}
+
+/// The blocks that a torrent says it carries.
+fn listed(value: &[u8], info: &Info) -> Result<Vec<BlockId>, MetainfoError> {
+    let form = |why: String| MetainfoError::Form(format!("it lists OFF blocks, but {why}"));
+    // It is well-formed; only strings start with a digit.
+    let is_string = value.first().is_some_and(u8::is_ascii_digit);
+    let colon = value.iter().position(|byte| *byte == b':').filter(|_| is_string);
+    let ids = colon.and_then(|colon| value.get(colon + 1..));
+    let ids = ids.ok_or_else(|| form("not as a string".into()))?;
+    let blocks = info.blocks().map_err(|why| form(format!("carries none: {}", why.0)))?;
+    if ids.len() as u64 != blocks * ID_LEN as u64 {
+        return Err(form(format!("{} bytes of ids are not those of {blocks} blocks", ids.len())));
+    }
+    Ok(ids.chunks(ID_LEN).filter_map(BlockId::from_slice).collect())
 }
 
 fn joined(path: &[serde_bytes::ByteBuf]) -> String {
@@ -303,9 +362,38 @@ mod tests {
             [vec![], vec!["http://a/".to_owned()], vec!["http://a/".into(), "udp://b:1".into()]]
         {
             let web_seeds = trackers.clone();
-            let metainfo = Metainfo { info: info(3), trackers, web_seeds };
+            let ids = Some((0..3_u8).map(|n| BlockId::of(&[n])).collect());
+            let metainfo = Metainfo { info: info(3), trackers, web_seeds, ids };
             assert_eq!(Metainfo::decode(&metainfo.encode()).unwrap(), metainfo);
         }
+    }
+
+    #[test]
+    fn a_list_of_blocks_must_name_each_of_them() {
+        let metainfo =
+            |ids| Metainfo { info: info(3), trackers: vec![], web_seeds: vec![], ids: Some(ids) };
+        let (plain, id) = (Metainfo { ids: None, ..metainfo(vec![]) }, BlockId::of(b"x"));
+        let listing = metainfo(vec![id; 3]);
+        assert_eq!(plain.info.infohash, listing.info.infohash);
+        assert_eq!(plain.encode().len() + "7:off ids96:".len() + 96, listing.encode().len());
+        for ids in [vec![], vec![id; 2], vec![id; 4]] {
+            let error = Metainfo::decode(&metainfo(ids).encode()).unwrap_err();
+            assert!(error.to_string().contains("not those of 3 blocks"), "{error}");
+        }
+        let list = [b"d4:info", &*plain.info.raw, b"7:off idsli1eee"].concat();
+        let error = Metainfo::decode(&list).unwrap_err();
+        assert!(error.to_string().contains("not as a string"), "{error}");
+        let foreign = b"d4:infod6:lengthi0e4:name1:x12:piece lengthi1e6:pieces0:e7:off ids0:e";
+        let error = Metainfo::decode(foreign).unwrap_err();
+        assert!(error.to_string().contains("carries none"), "{error}");
+    }
+
+    #[test]
+    fn packs_are_named_by_all_their_blocks_in_order() {
+        let ids = [BlockId::of(b"x"), BlockId::of(b"y")];
+        let all = [*ids[0].as_bytes(), *ids[1].as_bytes()].concat();
+        assert_eq!(pack_name(&ids), content_name(BlockId::of(&all)));
+        assert_ne!(pack_name(&ids), pack_name(&[ids[1], ids[0]]));
     }
 
     #[test]

@@ -414,7 +414,7 @@ fn source(wanted: &Wanted) -> AddTorrent<'static> {
     match &wanted.info {
         Some(info) => {
             let (trackers, web_seeds) = (wanted.trackers.clone(), Vec::new());
-            let metainfo = Metainfo { info: info.clone(), trackers, web_seeds };
+            let metainfo = Metainfo { info: info.clone(), trackers, web_seeds, ids: None };
             AddTorrent::from_bytes(metainfo.encode())
         }
         None => {
