@@ -16,6 +16,7 @@
 //! | formats | [`off`], [`bencode`] |
 //! | holders | [`store`], [`catalog`] |
 //! | network | [`torrent`] |
+//! | swarm | [`swarm`] |
 //! | client | [`client`] |
 //! | tool | [`cli`] |
 //!
@@ -49,4 +50,5 @@ pub mod limits;
 pub mod off;
 pub mod peer;
 pub mod store;
+pub mod swarm;
 pub mod torrent;

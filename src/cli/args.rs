@@ -4,6 +4,7 @@
 //! so none can be forgotten.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::client::Policy;
+use crate::limits::MAX_CONNECTIONS;
 use crate::off::TupleSize;
+use crate::peer::front::Limits;
+use crate::swarm::session::Options;
 
 use super::cat::ByteRange;
 use super::exit;
@@ -163,6 +167,8 @@ pub(super) struct ShareArgs {
     pub(super) torrent_out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) swarm: SwarmArgs,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +182,35 @@ pub(super) struct SwarmArgs {
     /// A peer to connect to; may be repeated
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) peer: Vec<SocketAddr>,
+    /// Send at most so much a second, as in `500KB` or `2MiB`
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub(super) up_limit: Option<NonZeroU32>,
+    /// Receive at most so much a second
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub(super) down_limit: Option<NonZeroU32>,
+    /// Connections to peers, at most
+    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = peers)]
+    pub(super) max_peers: usize,
+}
+
+impl SwarmArgs {
+    /// What a session of swarms keeps to.
+    pub(super) fn options(&self) -> Options {
+        let limits = Limits {
+            max_peers: self.max_peers,
+            upload: self.up_limit,
+            download: self.down_limit,
+            ..Limits::default()
+        };
+        Options { listen: self.listen, limits }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// Tell peers and rates so often [default: 1s on a terminal, 60s elsewhere]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) report: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -208,9 +243,13 @@ pub(super) struct FetchArgs {
     /// The OFF URL or magnet link, or `-` to read it from standard input
     #[arg(value_name = "URL|MAGNET")]
     pub(super) what: String,
-    /// The torrent of the URL's blocks
+    /// The torrent of the URL's blocks, or of a pack or shard that lists its blocks; may be
+    /// repeated
     #[arg(long, value_name = "FILE")]
-    pub(super) torrent: Option<PathBuf>,
+    pub(super) torrent: Vec<PathBuf>,
+    /// An HTTP server that has the content file of the URL's torrent; may be repeated
+    #[arg(long, value_name = "URL", value_parser = web_address)]
+    pub(super) web_seed: Vec<String>,
     /// Ask nobody: use the store only
     #[arg(long)]
     pub(super) offline: bool,
@@ -237,6 +276,8 @@ pub(super) struct SeedArgs {
     pub(super) urls: Vec<String>,
     #[command(flatten)]
     pub(super) swarm: SwarmArgs,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 #[derive(Debug, Args)]
@@ -382,11 +423,34 @@ fn size(text: &str) -> Result<u64, String> {
     text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
 }
 
+/// Reads a number of bytes a second.
+fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let bytes = u32::try_from(size(text)?).map_err(|_| "a limit is below 4 GiB a second")?;
+    NonZeroU32::new(bytes).ok_or_else(|| "nothing could move; leave the flag out".into())
+}
+
+fn peers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("nobody could connect".into()),
+        Ok(count) if count <= MAX_CONNECTIONS => Ok(count),
+        Ok(_) => Err(format!("at most {MAX_CONNECTIONS}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn tracker(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|error| error.to_string())?;
     match url.scheme() {
         "http" | "https" | "udp" if url.has_host() => Ok(text.to_owned()),
         _ => Err("a tracker has an http, https or udp address".into()),
+    }
+}
+
+fn web_address(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(text.to_owned()),
+        _ => Err("a web seed has an http or https address".into()),
     }
 }
 

@@ -53,7 +53,7 @@ fn stream(
     signals: &Signals,
 ) -> Result<Ended, CliError> {
     let arrivals = Arrivals::default();
-    let ways = Ways { arrivals: Some(arrivals.clone()), ..ways.clone() };
+    let ways = Ways { arrivals: Some(arrivals.clone()), range: range.clone(), ..ways.clone() };
     let (is_range, enough) = (range.is_some(), signals.stop().child_token());
     let (written, fetched) = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::client::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 use crate::id::excerpt;
 use crate::store::StoreError;
-use crate::torrent::session::SwarmError;
+use crate::swarm::session::SwarmError;
 
 /// The table of exit codes as the help shows it.
 pub(super) const HELP: &str = "\
@@ -235,11 +235,9 @@ impl From<UpkeepError> for CliError {
 impl From<SwarmError> for CliError {
     fn from(error: SwarmError) -> Self {
         let exit = match &error {
-            SwarmError::NotOff { .. } | SwarmError::Incomplete { .. } => Exit::Integrity,
+            SwarmError::NotOff { .. } => Exit::Integrity,
             SwarmError::Store(store) => store_exit(store),
-            SwarmError::Listen { .. } | SwarmError::Catalog(_) | SwarmError::Session { .. } => {
-                Exit::Failed
-            }
+            _ => Exit::Failed,
         };
         Self::new(exit, error)
     }

@@ -153,7 +153,12 @@ impl FetchArgs {
     /// Where to look for blocks.
     pub(super) fn ways(&self) -> Result<Ways, CliError> {
         Ok(Ways {
-            torrent: self.torrent.as_deref().map(read_torrent).transpose()?,
+            torrents: self
+                .torrent
+                .iter()
+                .map(|path| read_torrent(path))
+                .collect::<Result<_, _>>()?,
+            web_seeds: self.web_seed.clone(),
             offline: self.offline,
             ..swarm_ways(&self.swarm, &self.patience)
         })
@@ -166,7 +171,7 @@ pub(super) fn swarm_ways(swarm: &SwarmArgs, patience: &Patience) -> Ways {
     Ways {
         peers: swarm.peer.clone(),
         trackers: swarm.tracker.clone(),
-        listen: swarm.listen,
+        swarms: swarm.options(),
         timeout: limit(patience.timeout),
         stall: limit(patience.stall),
         ..Ways::default()

@@ -16,6 +16,7 @@ mod output;
 mod pack;
 mod panics;
 mod put;
+mod report;
 mod seed;
 mod signals;
 mod torrent;

@@ -49,6 +49,15 @@ impl Output {
         }
     }
 
+    /// Something that happens while a command runs: a remark for people, a result for programs.
+    pub(super) fn event(self, text: &str, json: &impl Serialize) -> Result<(), CliError> {
+        if self.json {
+            return self.result(text, json);
+        }
+        self.remark(text);
+        Ok(())
+    }
+
     /// A remark for people.
     pub(super) fn remark(self, text: &str) {
         if !self.quiet && !self.json {
@@ -108,6 +117,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Whether anybody can see it.
+    pub(super) const fn is_shown(&self) -> bool {
+        self.terminal
+    }
+
     /// So much is done.
     pub(super) fn set(&mut self, done: u64) {
         if self.waits_for_terminal && self.started.elapsed() > PATIENCE {

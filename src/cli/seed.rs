@@ -3,27 +3,33 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+use crate::catalog::TorrentRecord;
+use crate::client::fetch::trackers;
 use crate::client::publish::Published;
 use crate::client::{Client, PublishError};
+use crate::id::InfoHash;
 use crate::off::OffUrl;
+use crate::swarm::announce::mass::Offer;
+use crate::swarm::session::{Sources, Swarm, Swarms};
 use crate::torrent::magnet::Magnet;
-use crate::torrent::session::{Swarm, Swarms};
+use crate::torrent::metainfo::Info;
 
-use super::args::{Global, SeedArgs, ShareArgs, SwarmArgs};
+use super::args::{Global, ReportArgs, SeedArgs, ShareArgs, SwarmArgs};
 use super::exit::{CliError, Exit};
 use super::get::temporary;
 use super::home::parse_url;
 use super::output::Output;
 use super::put::Source;
+use super::report::Report;
 use super::signals::Signals;
 
-/// How often a seeder says how it is doing.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Torrents listed at a time.
+const TORRENTS_AT_ONCE: usize = 256;
 
 #[derive(Serialize)]
 struct Shared {
@@ -64,12 +70,12 @@ pub(super) async fn share(
     }
     let mut seeding = Vec::new();
     if let Some(published) = &published {
-        seeding.push(start_seeding(&swarms, &url, published, &args.swarm).await?);
+        seeding.push(start_seeding(&swarms, published, &args.swarm).await?);
     } else {
         output.remark("the empty file has no blocks: its URL is all there is to it");
     }
-    show(&url, published.as_ref(), &swarms, &args.swarm, output)?;
-    run_until_stopped(swarms, seeding, output, signals).await;
+    show_published(&url, published.as_ref(), &swarms, &args.swarm, output)?;
+    run_until_stopped(swarms, seeding, &args.report, output, signals).await?;
     drop(client);
     Ok(if exit == Exit::Done { signals.end() } else { exit })
 }
@@ -105,12 +111,15 @@ pub(super) async fn seed(
 ) -> Result<Exit, CliError> {
     let urls = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
     let client = global.existing_client()?;
-    let urls = if urls.is_empty() { published_urls(&client)? } else { urls };
-    if urls.is_empty() {
+    let known = client.catalog().torrent_count()?;
+    if urls.is_empty() && known == 0 {
         return Err(CliError::new(Exit::NotFound, "nothing was published or downloaded here yet")
             .hint("name the OFF URL to seed, or use share"));
     }
     let swarms = start(&client, &args.swarm).await?;
+    if urls.is_empty() {
+        return seed_all(&client, swarms, known, &args, output, signals).await;
+    }
     let mut seeding = Vec::new();
     let mut hurt = None;
     for url in &urls {
@@ -127,8 +136,60 @@ pub(super) async fn seed(
     if let (true, Some(exit)) = (seeding.is_empty(), hurt) {
         return Ok(exit);
     }
-    run_until_stopped(swarms, seeding, output, signals).await;
+    run_until_stopped(swarms, seeding, &args.report, output, signals).await?;
     Ok(if hurt.is_some() { Exit::Partial } else { signals.end() })
+}
+
+/// Seeds all torrents of the catalog. Nothing is read for one that nobody asks for.
+async fn seed_all(
+    client: &Client,
+    swarms: Swarms,
+    torrents: u64,
+    args: &SeedArgs,
+    output: Output,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
+    let (catalog, extra) = (Arc::clone(client.catalog()), args.swarm.tracker.clone());
+    let page = move |after, most| {
+        let records = catalog.torrents_from(after, most)?;
+        let offer = |(infohash, record): (InfoHash, TorrentRecord)| Offer {
+            infohash,
+            trackers: trackers(&extra, record.trackers.iter()),
+        };
+        Ok(records.into_iter().map(offer).collect())
+    };
+    swarms.offer(Arc::new(page));
+    output.remark(&format!("seeding {torrents} torrents on {}", swarms.listen()));
+    // Whoever does not read the list does not keep us from seeding.
+    let (lister, listen) = (client.clone(), (swarms.listen(), args.swarm.listen));
+    let _listing = tokio::task::spawn_blocking(move || {
+        list(&lister, listen, output).unwrap_or_else(|error| drop(output.fail(&error)));
+    });
+    run_until_stopped(swarms, Vec::new(), &args.report, output, signals).await?;
+    Ok(signals.end())
+}
+
+/// Prints every torrent of the catalog that carries an OFF URL, page by page.
+fn list(
+    client: &Client,
+    listen: (SocketAddr, Option<SocketAddr>),
+    output: Output,
+) -> Result<(), CliError> {
+    let mut last = None;
+    loop {
+        let page = client.catalog().torrents_from(last, TORRENTS_AT_ONCE)?;
+        let Some((next, _)) = page.last() else { return Ok(()) };
+        last = Some(*next);
+        for (infohash, record) in page {
+            let url = record.url.as_deref().and_then(|url| OffUrl::parse(url).ok());
+            let info = client.catalog().info_dict(infohash)?.map(|raw| Info::decode(raw.into()));
+            if let (Some(mut url), Some(Ok(info))) = (url, info) {
+                url.hints.infohash = Some(infohash);
+                url.hints.trackers = record.trackers;
+                show(url, info.blocks().unwrap_or(0), listen, output)?;
+            }
+        }
+    }
 }
 
 async fn seed_one(
@@ -143,15 +204,15 @@ async fn seed_one(
     trackers.dedup();
     let published = tokio::task::block_in_place(|| publish(client, url, &trackers))?;
     let seeding = match &published {
-        Some(published) => Some(start_seeding(swarms, url, published, swarm).await?),
+        Some(published) => Some(start_seeding(swarms, published, swarm).await?),
         None => None,
     };
-    show(url, published.as_ref(), swarms, swarm, output)?;
+    show_published(url, published.as_ref(), swarms, swarm, output)?;
     Ok(seeding)
 }
 
 async fn start(client: &Client, args: &SwarmArgs) -> Result<Swarms, CliError> {
-    Ok(client.swarms(args.listen).await?)
+    Ok(client.swarms(&args.options()).await?)
 }
 
 fn publish(
@@ -166,21 +227,22 @@ fn publish(
     }
 }
 
+/// Announces a torrent, and dials the peers that the user named.
 async fn start_seeding(
     swarms: &Swarms,
-    url: &OffUrl,
     published: &Published,
     args: &SwarmArgs,
 ) -> Result<Swarm, CliError> {
-    let Published { metainfo, order } = published;
-    swarms.seed(metainfo, order, args.peer.clone()).await.map_err(|error| {
-        let CliError { exit, error, hints } = error.into();
-        CliError { exit, hints, ..CliError::failed(format!("{} is hurt", url.canonical()), error) }
-    })
+    let metainfo = &published.metainfo;
+    let sources = Sources {
+        peers: args.peer.clone(),
+        trackers: trackers(&metainfo.trackers, std::iter::empty()),
+        web_seeds: Vec::new(),
+    };
+    Ok(swarms.seed(metainfo.info.infohash, &sources).await?)
 }
 
-/// Prints the OFF URL and the magnet link, with everything that helps to find the blocks.
-fn show(
+fn show_published(
     url: &OffUrl,
     published: Option<&Published>,
     swarms: &Swarms,
@@ -191,54 +253,65 @@ fn show(
     if let Some(Published { metainfo, .. }) = published {
         url.hints.infohash = Some(metainfo.info.infohash);
         url.hints.trackers.clone_from(&metainfo.trackers);
-        url.hints.peers = vec![reachable(swarms.listen(), args.listen)];
+        url.hints.web_seeds.clone_from(&metainfo.web_seeds);
+    }
+    let blocks = published.map_or(0, |published| published.order.len() as u64);
+    show(url, blocks, (swarms.listen(), args.listen), output)?;
+    output.remark(&format!("seeding {blocks} blocks on {}; stop with Ctrl-C", swarms.listen()));
+    Ok(())
+}
+
+/// Prints an OFF URL and its magnet link, with everything that helps to find the blocks: where we
+/// listen is added if it has a swarm.
+fn show(
+    mut url: OffUrl,
+    blocks: u64,
+    (listen, asked): (SocketAddr, Option<SocketAddr>),
+    output: Output,
+) -> Result<(), CliError> {
+    if url.hints.infohash.is_some() {
+        url.hints.peers = vec![reachable(listen, asked)];
     }
     let magnet = Magnet::to_url(&url).to_string();
     let shown = Shared {
         url: url.to_string(),
         magnet: magnet.clone(),
         infohash: url.hints.infohash.map(|infohash| infohash.to_string()),
-        blocks: published.map_or(0, |published| published.order.len() as u64),
-        listen: swarms.listen(),
+        blocks,
+        listen,
     };
-    output.result(&format!("{url}\n{magnet}"), &shown)?;
-    let blocks = shown.blocks;
-    output.remark(&format!("seeding {blocks} blocks on {}; stop with Ctrl-C", swarms.listen()));
-    Ok(())
+    output.result(&format!("{url}\n{magnet}"), &shown)
 }
 
-async fn run_until_stopped(swarms: Swarms, seeding: Vec<Swarm>, output: Output, signals: &Signals) {
-    let mut reports = tokio::time::interval(REPORT_EVERY);
-    reports.tick().await;
+async fn run_until_stopped(
+    swarms: Swarms,
+    seeding: Vec<Swarm>,
+    args: &ReportArgs,
+    output: Output,
+    signals: &Signals,
+) -> Result<(), CliError> {
+    let mut report = Report::new(args, output);
     loop {
         tokio::select! {
             () = signals.stop().cancelled() => break,
-            _ = reports.tick() => {
-                let all = seeding.iter().map(Swarm::status);
-                let (peers, sent) =
-                    all.fold((0, 0), |(peers, sent), one| (peers + one.peers, sent + one.sent));
-                let torrents = seeding.len();
-                output.remark(&format!("{torrents} torrents, {peers} peers, {sent} bytes sent"));
-            }
+            () = report.due() => report.tell(&swarms)?,
         }
     }
-    for swarm in seeding {
-        swarms.leave(swarm).await;
+    let mut leaving: Vec<_> =
+        seeding.into_iter().map(|swarm| Box::pin(swarms.leave(swarm))).collect();
+    for swarm in &mut leaving {
+        swarm.await;
     }
+    drop(leaving);
     swarms.stop();
-}
-
-fn published_urls(client: &Client) -> Result<Vec<OffUrl>, CliError> {
-    let torrents = client.catalog().torrents()?;
-    let urls = torrents.iter().filter_map(|(_, record)| record.url.as_deref());
-    Ok(urls.filter_map(|url| OffUrl::parse(url).ok()).collect())
+    Ok(())
 }
 
 fn known_trackers(client: &Client, url: &OffUrl) -> Result<Vec<String>, CliError> {
-    let key = url.canonical().to_string();
-    let torrents = client.catalog().torrents()?;
-    let known = torrents.into_iter().find(|(_, record)| record.url.as_ref() == Some(&key));
-    Ok(known.map(|(_, record)| record.trackers).unwrap_or_default())
+    let catalog = client.catalog();
+    let infohash = catalog.url(url)?.and_then(|record| record.infohash);
+    let record = infohash.map(|infohash| catalog.torrent(infohash)).transpose()?.flatten();
+    Ok(record.map(|record| record.trackers).unwrap_or_default())
 }
 
 /// The address that others can dial: the one asked for, or this machine's towards the outside.

@@ -14,8 +14,8 @@ use crate::off::directory::DirectoryError;
 use crate::off::tuple::TupleError;
 use crate::off::url::UrlError;
 use crate::store::StoreError;
+use crate::swarm::session::SwarmError;
 use crate::torrent::metainfo::MetainfoError;
-use crate::torrent::session::SwarmError;
 
 /// Why a home could not be opened.
 #[derive(Debug, thiserror::Error)]

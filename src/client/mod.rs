@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod get;
 pub mod get_directory;
 mod home;
+mod library;
 mod pack;
 pub mod publish;
 pub mod put;
@@ -21,7 +22,6 @@ mod spool;
 pub mod survey;
 pub mod upkeep;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,22 +32,23 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::limits::CACHED_BLOCKS;
 use crate::store::{BlockStore, CachedStore, Folder, QuotaStore, SlabStore, Upkeep};
 
-use crate::torrent::session::{SwarmError, Swarms};
+use crate::swarm::session::{Options, SwarmError, Swarms};
 
 pub use error::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 pub use home::Home;
 pub use randomizers::Policy;
 
-/// A store, a catalog and the right to change both.
+/// A store, a catalog and the right to change both. Cloning it makes another handle to the same.
+#[derive(Clone)]
 pub struct Client {
     store: Arc<dyn Upkeep>,
     catalog: Arc<Catalog>,
     /// Where every put takes its randomness from: a CSPRNG seeded by the operating system.
-    entropy: Mutex<StdRng>,
+    entropy: Arc<Mutex<StdRng>>,
     /// Held while the catalog and the counts of the store change together, so that
     /// [`gc`](Self::gc) never counts by a catalog that is out of date.
-    counting: Mutex<()>,
-    home: Home,
+    counting: Arc<Mutex<()>>,
+    home: Arc<Home>,
 }
 
 /// What a client keeps to.
@@ -95,8 +96,8 @@ impl Client {
             }
         };
         let catalog = Arc::new(Catalog::open(&catalog)?);
-        let (entropy, counting) = (Mutex::new(entropy), Mutex::new(()));
-        Ok(Self { store, catalog, entropy, counting, home })
+        let entropy = Arc::new(Mutex::new(entropy));
+        Ok(Self { store, catalog, entropy, counting: Arc::default(), home: Arc::new(home) })
     }
 
     /// Its blocks.
@@ -116,9 +117,10 @@ impl Client {
         &self.catalog
     }
 
-    /// Opens the port for peers of its swarms.
-    pub async fn swarms(&self, listen: Option<SocketAddr>) -> Result<Swarms, SwarmError> {
-        Swarms::start(self.blocks(), Arc::clone(&self.catalog), listen).await
+    /// Opens the port for peers of its swarms. They are served whatever the catalog knows.
+    pub async fn swarms(&self, options: &Options) -> Result<Swarms, SwarmError> {
+        let library = Arc::new(self.clone());
+        Swarms::start(self.blocks(), Arc::clone(&self.catalog), library, options).await
     }
 
     /// Its folder.

@@ -397,6 +397,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
+        // A socket of IPv6 may be called over IPv4.
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         if locked(&shared.bans).has(remote, Instant::now()) {
             continue;
         }
@@ -409,7 +411,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tasks.spawn(async move {
             let _place = place;
             let counting = Arc::clone(&task_shared);
-            let Some(_counted) = counting.count(remote.ip().to_canonical()) else { return };
+            let Some(_counted) = counting.count(remote.ip()) else { return };
             let stop = task_shared.stop.clone();
             tokio::select! {
                 () = task_shared.answer(stream, remote) => {}

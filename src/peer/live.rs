@@ -52,6 +52,12 @@ impl Link {
         }
     }
 
+    /// A web seed's.
+    #[must_use]
+    pub fn web_seed() -> Self {
+        Self::new(None, [0; 20])
+    }
+
     /// Sends a message that is not about pieces. One that nobody reads is dropped.
     pub(super) fn say(&self, message: Message) {
         let mut outbox = locked(&self.outbox);
@@ -320,7 +326,8 @@ impl Live {
         self.changed.notified().await;
     }
 
-    pub(super) fn count_received(&self, bytes: usize) {
+    /// Counts bytes that were received.
+    pub fn count_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

@@ -1,4 +1,4 @@
-//! BitTorrent: OFF blocks as torrent pieces.
+//! OFF blocks as torrent pieces: the formats of BitTorrent.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -6,8 +6,6 @@
 //! | [`metainfo`] | info dicts and `.torrent` files, ours and other people's (BEP 3) |
 //! | [`hints`] | which peers and trackers of a link are contacted |
 //! | [`magnet`] | magnet links that carry an OFF URL (BEP 9) |
-//! | `storage` | librqbit's storage interface over a block store |
-//! | [`session`] | swarms: seeding from a store and downloading into one |
 //!
 //! There is one deterministic torrent per OFF URL: version 1, a single file, a piece is a block.
 //! Whoever holds the blocks of a URL rebuilds the same infohash and joins the same swarm. The
@@ -17,5 +15,3 @@ pub mod hints;
 pub mod magnet;
 pub mod mapping;
 pub mod metainfo;
-pub mod session;
-mod storage;

@@ -1,0 +1,195 @@
+//! Fetch: brings the blocks of a URL that are not here.
+//!
+//! The rungs so far: the local store; packs and shards whose torrents list their blocks; then the
+//! BitTorrent swarm that carries the URL's blocks, with its trackers and web seeds. The swarm's
+//! infohash comes from the caller (a magnet link, a `.torrent` file), from the URL's hints, or from
+//! the catalog. Only pieces with missing blocks are asked for, and for a range of the stream only
+//! those of the range and the descriptor. There is a deadline, a limit to how long nothing may
+//! happen, and at any moment an account of what is being waited for.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`mod`](self) | what to fetch and how it ends |
+//! | `ways` | where to look |
+//! | `plan` | which blocks are wanted of which swarm |
+//! | `task` | one download and its limits |
+
+mod plan;
+mod task;
+mod ways;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Origin;
+use crate::off::OffUrl;
+use crate::store::StoreError;
+use crate::swarm::session::SwarmStatus;
+
+use super::survey::Survey;
+use super::{Client, GetError, ReadError};
+
+use task::{End, Task};
+pub use ways::{Ways, trackers};
+
+/// What a fetch is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Blocks of the URL that are not here.
+    pub missing: u64,
+    /// Blocks of the URL, or an upper bound while the descriptor is not here.
+    pub blocks: u64,
+    /// How the swarms stand together; no blocks while metadata is being looked for.
+    pub swarm: SwarmStatus,
+}
+
+impl std::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { missing, blocks, swarm } = self;
+        write!(f, "waiting for {missing} of {blocks} blocks; ")?;
+        match swarm.blocks {
+            0 => write!(f, "looking for a peer that knows the torrent"),
+            _ => write!(f, "swarm: {} of {} peers connected", swarm.peers, swarm.known_peers),
+        }
+    }
+}
+
+/// Where the blocks of a URL came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Blocks that were here.
+    pub local: u64,
+    /// Blocks that came from swarms.
+    pub swarm: u64,
+    /// Bytes received from peers and web seeds, of everything.
+    pub received: u64,
+}
+
+impl Client {
+    /// Makes sure that all blocks of a URL are in the store, or those of a range of its stream.
+    /// `watch` is told what is being waited for, about ten times a second; `stop` ends the wait
+    /// and keeps what has come.
+    pub async fn fetch(
+        &self,
+        url: &OffUrl,
+        ways: &Ways,
+        stop: &CancellationToken,
+        watch: &mut (dyn FnMut(&Waiting) + Send),
+    ) -> Result<Fetched, GetError> {
+        // Nothing of the URL is evicted to make room for the rest of it.
+        let _lease = self.store.lease();
+        // A directory is its files, too, which only a survey knows.
+        let whole = if url.is_directory() { None } else { self.blocks_if_whole(url)? };
+        if let Some(local) = whole {
+            self.remember(url, Origin::Got).map_err(Box::new)?;
+            return Ok(Fetched { local, ..Fetched::default() });
+        }
+        let survey = self.survey(url)?;
+        self.touch_all(&survey.order)?;
+        let local = survey.blocks - survey.lacking();
+        let here = Fetched { local, ..Fetched::default() };
+        if survey.is_whole() {
+            self.remember(url, Origin::Got).map_err(Box::new)?;
+            return Ok(here);
+        }
+        if self.has_enough(url, ways, &survey)? {
+            return Ok(here);
+        }
+        if ways.offline {
+            return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
+        }
+        let candidates = self.candidates(url, ways, &survey)?;
+        if candidates.is_empty() {
+            let why = "no swarm (the URL does not name one)";
+            return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
+        }
+        let swarms = self.swarms(&ways.swarms).await?;
+        let mut task = Task::new(self, url, ways, stop, &survey, candidates);
+        let end = task.run(&swarms, watch).await;
+        let received = swarms.traffic().0;
+        let (asked, info) = (task.asked(), task.info());
+        task.leave(&swarms).await;
+        swarms.stop();
+        self.store.commit().map_err(ReadError::from)?;
+        let now = self.survey(url)?;
+        match end? {
+            End::Complete => {}
+            End::Exhausted => {
+                return Err(task::forged(self, info.as_ref(), &now)?
+                    .unwrap_or_else(|| not_found(url, &now, asked)));
+            }
+            End::GaveUp => return Err(not_found(url, &now, asked)),
+            End::Stopped => return Err(GetError::Stopped),
+        }
+        if now.is_whole() {
+            self.entered(url, info)?;
+        }
+        // Only now is the descriptor here, and with it the true number of blocks.
+        let local = local.min(now.blocks);
+        let swarm = now.blocks.saturating_sub(now.lacking()).saturating_sub(local);
+        Ok(Fetched { local, swarm, received })
+    }
+
+    /// Makes sure that the blocks of one file of a directory are in the store, and gives its URL.
+    /// Which pieces hold a file is known only when the descriptors of those before it are, so if
+    /// any of its blocks is not here, all of the directory is fetched.
+    pub async fn fetch_member(
+        &self,
+        directory: &OffUrl,
+        path: &str,
+        ways: &Ways,
+        stop: &CancellationToken,
+        watch: &mut (dyn FnMut(&Waiting) + Send),
+    ) -> Result<(OffUrl, Fetched), GetError> {
+        if let Some(listing) = self.directory_if_here(directory)? {
+            let no_member = || ReadError::NoMember(path.to_owned());
+            let member = listing.file(path).ok_or_else(no_member)?;
+            let survey = self.survey(member)?;
+            if survey.is_whole() {
+                let fetched = Fetched { local: survey.blocks, ..Fetched::default() };
+                return Ok((member.clone(), fetched));
+            }
+        }
+        let fetched = self.fetch(directory, ways, stop, watch).await?;
+        Ok((self.directory_member(directory, path)?, fetched))
+    }
+
+    /// Enters a URL that has come in the catalog, with the torrent that brought it.
+    fn entered(&self, url: &OffUrl, torrent: Option<task::Joined>) -> Result<(), GetError> {
+        self.remember(url, Origin::Got).map_err(Box::new)?;
+        if let Some(task::Joined { info, trackers }) = torrent {
+            self.catalog.end_download(info.infohash)?;
+            self.catalog.publish(url, info.infohash, &info.raw, &trackers)?;
+        }
+        Ok(())
+    }
+
+    /// Reads every block of a URL that is here, so that all damaged ones are known.
+    pub fn find_damage(&self, url: &OffUrl) -> Result<Survey, ReadError> {
+        for id in self.survey(url)?.order {
+            match self.store.get(&id) {
+                Ok(_) | Err(StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.survey(url)
+    }
+}
+
+fn not_found(url: &OffUrl, survey: &Survey, asked: Vec<String>) -> GetError {
+    let Survey { blocks, damaged, complete, .. } = survey;
+    match damaged.first() {
+        Some(first) => GetError::Damaged {
+            url: url.canonical().to_string(),
+            damaged: damaged.len() as u64,
+            blocks: *blocks,
+            first: *first,
+            asked,
+        },
+        None => GetError::NotFound {
+            missing: survey.lacking(),
+            blocks: *blocks,
+            exact: *complete,
+            asked,
+        },
+    }
+}

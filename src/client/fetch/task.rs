@@ -1,0 +1,298 @@
+//! One download and its limits.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::id::BlockId;
+use crate::off::OffUrl;
+use crate::swarm::session::{Swarm, SwarmError, SwarmStatus, Swarms};
+use crate::torrent::metainfo::Info;
+
+use crate::client::arrivals::Arrivals;
+use crate::client::survey::Survey;
+use crate::client::{Client, GetError};
+
+use super::plan::{Plan, places};
+use super::ways::Candidate;
+use super::{Waiting, Ways};
+
+/// How often a download is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How a download ended that did not fail.
+pub(super) enum End {
+    /// Everything asked for is here.
+    Complete,
+    /// The swarms have given all they have of it, and it is not enough.
+    Exhausted,
+    GaveUp,
+    Stopped,
+}
+
+/// The torrent that brought a URL.
+pub(super) struct Joined {
+    pub(super) info: Info,
+    pub(super) trackers: Vec<String>,
+}
+
+/// A swarm to draw from, once it is joined.
+struct Slot {
+    candidate: Candidate,
+    /// Where its blocks are, if it lists them.
+    places: Option<HashMap<BlockId, u64>>,
+    swarm: Option<Swarm>,
+    /// Blocks that were here when the plan was made.
+    had: u64,
+}
+
+pub(super) struct Task<'a> {
+    client: &'a Client,
+    url: &'a OffUrl,
+    ways: &'a Ways,
+    stop: &'a CancellationToken,
+    survey: Survey,
+    started: Instant,
+    slots: Vec<Slot>,
+    /// Whether what is wanted must be decided anew.
+    stale: bool,
+}
+
+type Joining<'s> = Pin<Box<dyn Future<Output = Result<Swarm, SwarmError>> + Send + 's>>;
+
+impl<'a> Task<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        url: &'a OffUrl,
+        ways: &'a Ways,
+        stop: &'a CancellationToken,
+        survey: &Survey,
+        candidates: Vec<Candidate>,
+    ) -> Self {
+        let slot = |candidate: Candidate| Slot {
+            places: candidate.ids.as_deref().map(places),
+            candidate,
+            swarm: None,
+            had: 0,
+        };
+        let slots = candidates.into_iter().map(slot).collect();
+        let survey = survey.clone();
+        Self { client, url, ways, stop, survey, started: Instant::now(), slots, stale: true }
+    }
+
+    /// Downloads until all is here that was asked for, or no longer.
+    pub(super) async fn run(
+        &mut self,
+        swarms: &Swarms,
+        watch: &mut (dyn FnMut(&Waiting) + Send),
+    ) -> Result<End, GetError> {
+        let wanted: Vec<_> = self.slots.iter().map(|slot| slot.candidate.wanted.clone()).collect();
+        let mut joining: Vec<(usize, Joining<'_>)> = Vec::new();
+        for (at, wanted) in wanted.iter().enumerate() {
+            joining.push((at, Box::pin(swarms.join(wanted))));
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_change = (Instant::now(), SwarmStatus::default());
+        loop {
+            if self.stale || self.has_come(&joining)? {
+                if let Some(end) = tokio::task::block_in_place(|| self.decide(!joining.is_empty()))?
+                {
+                    return Ok(end);
+                }
+            }
+            self.prefer_awaited();
+            let status = self.status();
+            if (status.have, status.received) != (last_change.1.have, last_change.1.received) {
+                last_change = (Instant::now(), status);
+            }
+            watch(&self.waiting(status));
+            if self.is_late(last_change.0) {
+                return Ok(End::GaveUp);
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(End::Stopped),
+                (at, joined) = first(&mut joining) => self.joined(at, joined)?,
+                () = self.any_change() => {}
+                _ = ticks.tick() => {}
+            }
+        }
+    }
+
+    fn joined(&mut self, at: usize, joined: Result<Swarm, SwarmError>) -> Result<(), GetError> {
+        let swarm = joined?;
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.had = swarm.status().have;
+            slot.swarm = Some(swarm);
+        }
+        self.stale = true;
+        Ok(())
+    }
+
+    /// Whether everything that is wanted has come; an error if it cannot any more.
+    fn has_come(&self, joining: &[(usize, Joining<'_>)]) -> Result<bool, GetError> {
+        let mut all = self.slots.len() > joining.len();
+        for swarm in self.slots.iter().filter_map(|slot| slot.swarm.as_ref()) {
+            all &= swarm.wanted()? == 0;
+        }
+        Ok(all)
+    }
+
+    /// Decides what is wanted of whom, or that it is over. `more` if other swarms may come.
+    fn decide(&mut self, more: bool) -> Result<Option<End>, GetError> {
+        self.stale = false;
+        self.survey = self.client.survey(self.url)?;
+        let plan = self.client.plan(self.url, self.ways, &self.survey)?;
+        if self.survey.complete && plan.is_empty() {
+            return Ok(Some(End::Complete));
+        }
+        let mut wanted = 0;
+        let mut left = plan;
+        for slot in &mut self.slots {
+            let Some(swarm) = &slot.swarm else { continue };
+            slot.had = swarm.status().have;
+            match &slot.places {
+                Some(places) => {
+                    let (here, others): (Vec<_>, Vec<_>) =
+                        left.known.iter().partition(|(_, id)| places.contains_key(id));
+                    swarm.want(here.iter().filter_map(|(_, id)| places.get(id).copied()));
+                    left.known = others;
+                }
+                None => want_own(swarm, &self.survey, &left),
+            }
+            wanted += swarm.wanted()?;
+        }
+        Ok((wanted == 0 && !more).then_some(End::Exhausted))
+    }
+
+    /// Asks first for the block that a stream waits for.
+    fn prefer_awaited(&self) {
+        let Some(awaited) = self.ways.arrivals.as_ref().and_then(Arrivals::awaited) else {
+            return;
+        };
+        for slot in &self.slots {
+            let place = match &slot.places {
+                Some(places) => places.get(&awaited).copied(),
+                // Until the descriptor is here nothing is wanted more than its blocks.
+                None => {
+                    let place = self.survey.order.iter().position(|id| *id == awaited);
+                    Some(place.map_or(0, |place| place as u64))
+                }
+            };
+            if let (Some(swarm), Some(place)) = (&slot.swarm, place) {
+                swarm.prefer(place);
+            }
+        }
+    }
+
+    fn status(&self) -> SwarmStatus {
+        let all = self.slots.iter().filter_map(|slot| Some(slot.swarm.as_ref()?.status()));
+        all.fold(SwarmStatus::default(), |sum, one| SwarmStatus {
+            blocks: sum.blocks + one.blocks,
+            have: sum.have + one.have,
+            received: sum.received + one.received,
+            sent: sum.sent + one.sent,
+            peers: sum.peers + one.peers,
+            known_peers: sum.known_peers + one.known_peers,
+        })
+    }
+
+    fn waiting(&self, swarm: SwarmStatus) -> Waiting {
+        let had: u64 = self.slots.iter().map(|slot| slot.had).sum();
+        let missing = self.survey.lacking().saturating_sub(swarm.have.saturating_sub(had));
+        Waiting { missing, blocks: self.survey.blocks, swarm }
+    }
+
+    async fn any_change(&self) {
+        let mut joined = self.slots.iter().filter_map(|slot| slot.swarm.as_ref());
+        match (joined.next(), joined.next()) {
+            (Some(swarm), None) => swarm.changed().await,
+            // With several, the ticks must do.
+            _ => std::future::pending().await,
+        }
+    }
+
+    fn is_late(&self, last_change: Instant) -> bool {
+        let over = |limit: Option<Duration>, since: Instant| {
+            limit.is_some_and(|limit| since.elapsed() >= limit)
+        };
+        over(self.ways.timeout, self.started) || over(self.ways.stall, last_change)
+    }
+
+    /// Whom was asked, in words.
+    pub(super) fn asked(&self) -> Vec<String> {
+        let counted = |count: usize, what: &str| {
+            format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+        };
+        let swarm = |slot: &Slot| {
+            let status = slot.swarm.as_ref().map(Swarm::status).unwrap_or_default();
+            let sources = &slot.candidate.wanted.sources;
+            let web = match sources.web_seeds.len() {
+                0 => String::new(),
+                count => format!("{}, ", counted(count, "web seed")),
+            };
+            format!(
+                "swarm {} ({} named, {}, {web}{} heard of, {} connected)",
+                slot.candidate.wanted.infohash,
+                counted(sources.peers.len(), "peer"),
+                counted(sources.trackers.len(), "tracker"),
+                status.known_peers,
+                status.peers,
+            )
+        };
+        std::iter::once("the store".into()).chain(self.slots.iter().map(swarm)).collect()
+    }
+
+    /// The URL's own torrent, if it was joined.
+    pub(super) fn info(&self) -> Option<Joined> {
+        let slot = self.slots.iter().find(|slot| slot.places.is_none())?;
+        let info = slot.swarm.as_ref()?.info()?.clone();
+        let trackers = slot.candidate.wanted.sources.trackers.iter();
+        Some(Joined { info, trackers: trackers.map(|one| one.url().to_string()).collect() })
+    }
+
+    pub(super) async fn leave(self, swarms: &Swarms) {
+        for swarm in self.slots.into_iter().filter_map(|slot| slot.swarm) {
+            swarms.leave(swarm).await;
+        }
+    }
+}
+
+/// Wants blocks of the URL's own torrent.
+fn want_own(swarm: &Swarm, survey: &Survey, plan: &Plan) {
+    swarm.learn((0..).zip(survey.order.iter().copied()));
+    swarm.want(plan.known.iter().map(|(number, _)| *number));
+    if let Some(unknown) = &plan.unknown {
+        swarm.want(unknown.start..unknown.end.min(swarm.blocks()));
+    }
+}
+
+/// The swarm that is joined first.
+async fn first(joining: &mut Vec<(usize, Joining<'_>)>) -> (usize, Result<Swarm, SwarmError>) {
+    let (place, joined) = std::future::poll_fn(|context| {
+        for (place, (_, joining)) in joining.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(joined) = joining.as_mut().poll(context) {
+                return std::task::Poll::Ready((place, joined));
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await;
+    (joining.swap_remove(place).0, joined)
+}
+
+/// What to say when a swarm has given all it has: it carries something else, if it was complete.
+pub(super) fn forged(
+    client: &Client,
+    joined: Option<&Joined>,
+    survey: &Survey,
+) -> Result<Option<GetError>, GetError> {
+    let Some(Joined { info, .. }) = joined else { return Ok(None) };
+    // A wrong key or length, or blocks that are not the URL's though the torrent began like it.
+    client.catalog.end_download(info.infohash)?;
+    let (missing, blocks) = (survey.lacking(), survey.blocks);
+    Ok(Some(GetError::Forged { infohash: info.infohash, missing, blocks }))
+}

@@ -1,0 +1,166 @@
+//! Where to look for the blocks of a URL.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::id::{BlockId, InfoHash};
+use crate::off::OffUrl;
+use crate::swarm::guard::Origin;
+use crate::swarm::session::{Options, Sources, Wanted};
+use crate::swarm::tracker::Tracker;
+use crate::torrent::hints::may_dial;
+use crate::torrent::metainfo::{Info, Metainfo, content_name};
+
+use crate::client::arrivals::Arrivals;
+use crate::client::survey::Survey;
+use crate::client::{Client, GetError};
+
+/// Where to look for blocks, and for how long. The URL's own hints are followed besides.
+#[derive(Debug, Clone, Default)]
+pub struct Ways {
+    /// Peers to ask, named by the user.
+    pub peers: Vec<SocketAddr>,
+    /// Trackers to ask, named by the user.
+    pub trackers: Vec<String>,
+    /// HTTP servers that have the content file of the URL's torrent, named by the user.
+    pub web_seeds: Vec<String>,
+    /// Torrents that the user has: the URL's, and packs and shards that list their blocks.
+    pub torrents: Vec<Metainfo>,
+    /// Where to listen for peers, how many, how fast.
+    pub swarms: Options,
+    /// Ask nobody.
+    pub offline: bool,
+    /// Bring only what this range of the stream needs.
+    pub range: Option<Range<u64>>,
+    /// Give up after so long.
+    pub timeout: Option<Duration>,
+    /// Give up when nothing has come for so long.
+    pub stall: Option<Duration>,
+    /// Who reads the blocks while they come, and which it wants next.
+    pub arrivals: Option<Arrivals>,
+}
+
+/// A swarm that may have blocks of a URL.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) wanted: Wanted,
+    /// Its blocks, if it is not the URL's own torrent but one that lists them.
+    pub(super) ids: Option<Vec<BlockId>>,
+}
+
+impl Client {
+    /// The swarms to join for a URL.
+    pub(super) fn candidates(
+        &self,
+        url: &OffUrl,
+        ways: &Ways,
+        survey: &Survey,
+    ) -> Result<Vec<Candidate>, GetError> {
+        let own_name = url.descriptor().map(content_name);
+        let is_own = |torrent: &&Metainfo| Some(&torrent.info.name) == own_name.as_ref();
+        if let Some(torrent) =
+            ways.torrents.iter().find(|torrent| !is_own(torrent) && torrent.ids.is_none())
+        {
+            return Err(GetError::WrongTorrent {
+                found: crate::id::excerpt(&torrent.info.name),
+                expected: own_name.unwrap_or_default(),
+            });
+        }
+        let own = ways.torrents.iter().find(is_own);
+        let lists = ways.torrents.iter().filter(|torrent| !is_own(torrent));
+        let mut candidates: Vec<Candidate> =
+            lists.filter_map(|torrent| listing(torrent, ways)).collect();
+        let infohash = match own.map(|torrent| torrent.info.infohash).or(url.hints.infohash) {
+            Some(infohash) => Some(infohash),
+            None => self.catalog.url(url)?.and_then(|record| record.infohash),
+        };
+        if let Some(infohash) = infohash {
+            let info = match own {
+                Some(torrent) => Some(torrent.info.clone()),
+                None => self.remembered(infohash)?,
+            };
+            let wanted = Wanted {
+                infohash,
+                info,
+                sources: own_sources(url, ways, own),
+                max_blocks: url.max_blocks(),
+                first: url.descriptor(),
+                known: (0..).zip(survey.order.iter().copied()).collect(),
+            };
+            candidates.push(Candidate { wanted, ids: None });
+        }
+        Ok(candidates)
+    }
+
+    fn remembered(&self, infohash: InfoHash) -> Result<Option<Info>, GetError> {
+        let raw = self.catalog.info_dict(infohash)?;
+        Ok(raw.and_then(|raw| Info::decode(raw.into()).ok()))
+    }
+}
+
+fn own_sources(url: &OffUrl, ways: &Ways, torrent: Option<&Metainfo>) -> Sources {
+    let hints = &url.hints;
+    let told = torrent.iter().flat_map(|torrent| &torrent.trackers).chain(&hints.trackers);
+    let seeds = torrent.iter().flat_map(|torrent| &torrent.web_seeds).chain(&hints.web_seeds);
+    let mut peers = ways.peers.clone();
+    peers.extend(hints.peers.iter().filter(|peer| may_dial(**peer)));
+    Sources {
+        peers: once(peers),
+        trackers: trackers(&ways.trackers, told),
+        web_seeds: named(&ways.web_seeds, seeds),
+    }
+}
+
+/// A pack or shard that lists its blocks.
+fn listing(torrent: &Metainfo, ways: &Ways) -> Option<Candidate> {
+    let ids = torrent.ids.clone()?;
+    let sources = Sources {
+        peers: ways.peers.clone(),
+        trackers: trackers(&ways.trackers, torrent.trackers.iter()),
+        web_seeds: named(&[], torrent.web_seeds.iter()),
+    };
+    let wanted = Wanted {
+        infohash: torrent.info.infohash,
+        info: Some(torrent.info.clone()),
+        sources,
+        max_blocks: ids.len() as u64,
+        first: None,
+        known: (0..).zip(ids.iter().copied()).collect(),
+    };
+    Some(Candidate { wanted, ids: Some(ids) })
+}
+
+fn named<'a>(
+    users: &[String],
+    strangers: impl Iterator<Item = &'a String>,
+) -> Vec<(String, Origin)> {
+    let users = users.iter().map(|url| (url.clone(), Origin::User));
+    let mut all: Vec<(String, Origin)> = Vec::new();
+    for (url, origin) in users.chain(strangers.map(|url| (url.clone(), Origin::Stranger))) {
+        if all.iter().all(|(other, _)| *other != url) {
+            all.push((url, origin));
+        }
+    }
+    all
+}
+
+/// Trackers that make sense and may be asked: those of the user, and those of strangers.
+pub fn trackers<'a>(users: &[String], strangers: impl Iterator<Item = &'a String>) -> Vec<Tracker> {
+    let parsed =
+        named(users, strangers).into_iter().map(|(url, origin)| Tracker::parse(&url, origin));
+    let told = parsed.filter_map(|tracker| {
+        tracker.inspect_err(|error| tracing::warn!("a tracker is not asked: {error}")).ok()
+    });
+    told.collect()
+}
+
+fn once<T: PartialEq>(list: Vec<T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for item in list {
+        if !once.contains(&item) {
+            once.push(item);
+        }
+    }
+    once
+}

@@ -1,0 +1,348 @@
+//! The content of an OFF torrent: blocks of the store, in the torrent's order.
+//!
+//! Piece `i` is block `i`, or a run of blocks (see [`mapping`]). To serve, the ids of all blocks
+//! are known. To download, some are: those of the descriptor that is here already, and those that
+//! have come. A piece whose blocks' ids are all known is checked against these alone, which is
+//! one hash instead of two; any other against the info dict, and then its blocks' ids are new.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::bencode;
+use crate::catalog::{Catalog, CatalogError};
+use crate::id::{BlockId, PieceHash, PieceHasher};
+use crate::limits::{BLOCK_LEN, COMMIT_WINDOW_BLOCKS};
+use crate::off::Block;
+use crate::peer::bits::Bits;
+use crate::peer::content::{Content, Verdict};
+use crate::peer::message::HashRange;
+use crate::peer::pieces::Pieces;
+use crate::store::{BlockStore, Presence, StoreError};
+use crate::torrent::mapping;
+use crate::torrent::metainfo::{Info, NotOff};
+
+/// Why a download cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A block could not be kept.
+    #[error("cannot keep a downloaded block")]
+    Store(#[from] StoreError),
+    /// What has come could not be remembered.
+    #[error("cannot keep the state of a download")]
+    Catalog(#[from] CatalogError),
+    /// The torrent is of no use.
+    #[error(transparent)]
+    NotOff(#[from] NotOff),
+}
+
+/// The blocks of a torrent.
+pub struct BlockContent {
+    store: Arc<dyn BlockStore>,
+    pieces: Pieces,
+    info: Bytes,
+    blocks: Blocks,
+}
+
+enum Blocks {
+    /// All ids are known: the torrent is served.
+    Known(Vec<BlockId>),
+    /// It is downloaded.
+    Coming(Box<Coming>),
+}
+
+struct Coming {
+    catalog: Arc<Catalog>,
+    info: Info,
+    /// The SHA-1 of the pieces, 20 bytes each.
+    hashes: Bytes,
+    /// What the first block must be.
+    first: Option<BlockId>,
+    /// The ids that are known, by number. Only these take memory: the number of blocks is the word
+    /// of whoever made the torrent.
+    ids: RwLock<BTreeMap<u64, BlockId>>,
+    /// Blocks that came since the catalog was written last.
+    unsaved: Mutex<Vec<(u64, BlockId)>>,
+    failure: OnceLock<Failure>,
+}
+
+impl BlockContent {
+    /// Blocks to be served: those of a torrent, in its order.
+    #[must_use]
+    pub fn served(store: Arc<dyn BlockStore>, order: Vec<BlockId>, info: Bytes) -> Self {
+        let pieces = cut(order.len() as u64);
+        Self { store, pieces, info, blocks: Blocks::Known(order) }
+    }
+
+    /// Blocks to be downloaded. `known` are those whose place is known: number, and id; `first` is
+    /// what the first one must be.
+    pub fn coming(
+        store: Arc<dyn BlockStore>,
+        catalog: Arc<Catalog>,
+        info: Info,
+        first: Option<BlockId>,
+        known: impl IntoIterator<Item = (u64, BlockId)>,
+    ) -> Result<Self, Failure> {
+        let blocks = info.blocks()?;
+        let mut ids: BTreeMap<u64, BlockId> =
+            catalog.download(info.infohash)?.into_iter().collect();
+        ids.extend(known);
+        ids.retain(|number, _| *number < blocks);
+        let (raw, hashes) = (info.raw.clone(), piece_hashes(&info.raw));
+        let coming = Coming {
+            catalog,
+            info,
+            hashes,
+            first,
+            ids: RwLock::new(ids),
+            unsaved: Mutex::default(),
+            failure: OnceLock::new(),
+        };
+        let blocks_coming = Blocks::Coming(Box::new(coming));
+        Ok(Self { store, pieces: cut(blocks), info: raw, blocks: blocks_coming })
+    }
+
+    /// Blocks of the torrent.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.pieces.total / BLOCK_LEN as u64
+    }
+
+    /// The piece that a block is in.
+    #[must_use]
+    pub fn piece_of(&self, block: u64) -> u32 {
+        u32::try_from(block * BLOCK_LEN as u64 / u64::from(self.pieces.piece_len))
+            .unwrap_or(u32::MAX)
+    }
+
+    /// Ids that have become known meanwhile, by number.
+    pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
+        if let Blocks::Coming(coming) = &self.blocks {
+            coming.learn(known.into_iter().filter(|(number, _)| *number < self.blocks()));
+        }
+    }
+
+    /// The first thing that went wrong.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.blocks {
+            Blocks::Known(_) => None,
+            Blocks::Coming(coming) => coming.failure.get(),
+        }
+    }
+
+    /// Makes everything that has come durable, and remembers that it is here.
+    pub fn save(&self) -> Result<(), Failure> {
+        match &self.blocks {
+            Blocks::Known(_) => Ok(()),
+            Blocks::Coming(coming) => coming.save(&*self.store, Vec::new(), 1),
+        }
+    }
+
+    fn id(&self, number: u64) -> Option<BlockId> {
+        match &self.blocks {
+            Blocks::Known(order) => order.get(usize::try_from(number).ok()?).copied(),
+            Blocks::Coming(coming) => coming.id(number),
+        }
+    }
+
+    /// The numbers of the blocks of a piece.
+    fn blocks_of(&self, piece: u32) -> std::ops::Range<u64> {
+        let per_piece = u64::from(self.pieces.piece_len) / BLOCK_LEN as u64;
+        let first = u64::from(piece) * per_piece;
+        first..(first + per_piece).min(self.blocks())
+    }
+
+    fn is_held(&self, number: u64) -> bool {
+        let held = |id| matches!(self.store.presence(&id), Ok(Presence::Held));
+        self.id(number).is_some_and(held)
+    }
+
+    /// Checks a piece of a torrent that is served, and puts it back into the store.
+    fn restore(&self, order: &[BlockId], piece: u32, parts: &[Bytes]) -> Result<bool, StoreError> {
+        let ids =
+            self.blocks_of(piece).filter_map(|number| order.get(usize::try_from(number).ok()?));
+        let blocks = ids.zip(joined(parts)).map(|(id, contents)| Block::check(*id, contents));
+        let Ok(blocks) = blocks.collect::<Result<Vec<_>, _>>() else { return Ok(false) };
+        for block in &blocks {
+            self.store.put(block)?;
+        }
+        self.store.commit()?;
+        Ok(true)
+    }
+
+    fn keep(&self, coming: &Coming, piece: u32, parts: &[Bytes]) -> Result<Verdict, Failure> {
+        let numbers = self.blocks_of(piece);
+        let expected: Vec<_> = numbers.clone().map(|number| coming.id(number)).collect();
+        let all_known = expected.iter().all(Option::is_some);
+        if !all_known && !coming.is_right(piece, parts) {
+            return Ok(Verdict::Wrong);
+        }
+        let mut added = Vec::new();
+        for ((number, expected), contents) in numbers.zip(expected).zip(joined(parts)) {
+            let Ok(block) = Block::from_piece(contents) else { return Ok(Verdict::Wrong) };
+            let first = coming.first.filter(|_| number == 0);
+            let id = block.id();
+            if let Some(other) = expected.or(first).filter(|other| *other != id) {
+                if !coming.is_right(piece, parts) {
+                    return Ok(Verdict::Wrong);
+                }
+                // The peer gave what the torrent promises, so it is the torrent that lies.
+                let why = match number {
+                    0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
+                    _ => format!("its block {number} is {id}, the URL's is {other}"),
+                };
+                return Err(NotOff(why).into());
+            }
+            self.store.put(&block)?;
+            added.push((number, id));
+        }
+        coming.learn(added.iter().copied());
+        coming.save(&*self.store, added, COMMIT_WINDOW_BLOCKS)?;
+        Ok(Verdict::Right)
+    }
+}
+
+impl Content for BlockContent {
+    fn pieces(&self) -> Pieces {
+        self.pieces
+    }
+
+    fn info(&self) -> Bytes {
+        self.info.clone()
+    }
+
+    fn here(&self) -> Bits {
+        let mut here = Bits::none(self.pieces.count());
+        match &self.blocks {
+            Blocks::Known(_) => {
+                for piece in 0..self.pieces.count() {
+                    if self.blocks_of(piece).all(|number| self.is_held(number)) {
+                        here.add(piece);
+                    }
+                }
+            }
+            // Not every piece is looked at: there may be far more of them than we know of.
+            Blocks::Coming(coming) => {
+                for piece in coming.begun(|number| self.piece_of(number)) {
+                    if self.blocks_of(piece).all(|number| self.is_held(number)) {
+                        here.add(piece);
+                    }
+                }
+            }
+        }
+        here
+    }
+
+    fn block(&self, number: u64) -> Option<Bytes> {
+        let id = self.id(number)?;
+        match self.store.get(&id) {
+            Ok(block) => block.map(|block| block.bytes().clone()),
+            Err(error) => {
+                tracing::warn!(%id, "cannot serve a block: {error}");
+                None
+            }
+        }
+    }
+
+    fn take(&self, piece: u32, parts: &[Bytes]) -> Verdict {
+        match &self.blocks {
+            Blocks::Known(order) => match self.restore(order, piece, parts) {
+                Ok(true) => Verdict::Right,
+                Ok(false) => Verdict::Wrong,
+                Err(error) => {
+                    tracing::warn!("cannot keep a downloaded block: {error}");
+                    Verdict::Failed
+                }
+            },
+            Blocks::Coming(coming) => self.keep(coming, piece, parts).unwrap_or_else(|failure| {
+                // Only the first failure is the cause; what follows from it is not news.
+                let _ = coming.failure.set(failure);
+                Verdict::Failed
+            }),
+        }
+    }
+
+    fn hashes(&self, _: &HashRange) -> Option<Vec<[u8; 32]>> {
+        None
+    }
+}
+
+impl Coming {
+    fn id(&self, number: u64) -> Option<BlockId> {
+        self.ids.read().unwrap_or_else(PoisonError::into_inner).get(&number).copied()
+    }
+
+    fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
+        self.ids.write().unwrap_or_else(PoisonError::into_inner).extend(known);
+    }
+
+    /// The pieces of which a block is known.
+    fn begun(&self, piece_of: impl Fn(u64) -> u32) -> BTreeSet<u32> {
+        let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
+        ids.keys().map(|number| piece_of(*number)).collect()
+    }
+
+    /// Whether a piece has the SHA-1 that the info dict says.
+    fn is_right(&self, piece: u32, parts: &[Bytes]) -> bool {
+        let start = piece as usize * PieceHash::LEN;
+        let mut hasher = PieceHasher::default();
+        parts.iter().for_each(|part| hasher.update(part));
+        self.hashes.get(start..start + PieceHash::LEN) == Some(hasher.finish().as_bytes())
+    }
+
+    /// Makes what has come durable once it is at least `window` blocks: first the blocks, then
+    /// the record that they are here.
+    fn save(
+        &self,
+        store: &dyn BlockStore,
+        added: Vec<(u64, BlockId)>,
+        window: usize,
+    ) -> Result<(), Failure> {
+        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        unsaved.extend(added);
+        if unsaved.is_empty() || unsaved.len() < window {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut *unsaved);
+        drop(unsaved);
+        store.commit()?;
+        Ok(self.catalog.extend_download(self.info.infohash, &batch)?)
+    }
+}
+
+/// How a torrent of so many blocks is cut.
+fn cut(blocks: u64) -> Pieces {
+    let piece_len = u32::try_from(mapping::piece_len(blocks)).unwrap_or(u32::MAX);
+    Pieces { total: blocks * BLOCK_LEN as u64, piece_len }
+}
+
+/// The value of `pieces` in an info dict that was checked.
+fn piece_hashes(info: &Bytes) -> Bytes {
+    let entries = bencode::check(info).unwrap_or_default();
+    let value = entries.into_iter().find(|(key, _)| *key == b"pieces").map(|(_, range)| range);
+    let string = value.and_then(|range| {
+        let digits = info.get(range.clone())?.iter().position(|byte| *byte == b':')?;
+        Some(info.slice(range.start + digits + 1..range.end))
+    });
+    string.unwrap_or_default()
+}
+
+/// Chunks put together to blocks.
+fn joined(parts: &[Bytes]) -> Vec<Bytes> {
+    let (mut blocks, mut block) = (Vec::new(), BytesMut::new());
+    for part in parts {
+        if block.is_empty() {
+            block.reserve(BLOCK_LEN);
+        }
+        block.extend_from_slice(part);
+        if block.len() >= BLOCK_LEN {
+            blocks.push(block.split().freeze());
+        }
+    }
+    if !block.is_empty() {
+        blocks.push(block.freeze());
+    }
+    blocks
+}

@@ -1,0 +1,18 @@
+//! Taking part in swarms: finding their members and moving the pieces.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`session`] | the swarms this program is in: seeding, downloading |
+//! | [`content`] | the blocks of a torrent, served and taken in |
+//! | [`guard`] | the HTTP client for strangers' addresses |
+//! | [`tracker`] | one announce to one tracker, HTTP or UDP (BEP 3, 7, 15, 23, 41) |
+//! | [`announce`] | when which tracker hears what, for one torrent or a million |
+//! | [`webseed`], `web` | ranges of a torrent's file from an HTTP server (BEP 19) |
+
+pub mod announce;
+pub mod content;
+pub mod guard;
+pub mod session;
+pub mod tracker;
+mod web;
+pub mod webseed;

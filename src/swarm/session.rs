@@ -1,0 +1,479 @@
+//! Swarms: seeding out of a store and downloading into it.
+//!
+//! One port for all of them (see [`front`](crate::peer::front)). A torrent of the library is
+//! served to whoever asks for it; one that is joined has trackers, web seeds and peers to dial
+//! besides, and wants what it is told to.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::id::{BlockId, InfoHash};
+use crate::limits::MAX_PEX_PEERS;
+use crate::peer::content::{Content, Library};
+use crate::peer::front::{Front, Limits};
+use crate::peer::live::{Live, PeerStatus};
+use crate::store::{BlockStore, StoreError};
+use crate::torrent::hints::may_dial;
+use crate::torrent::metainfo::{Info, NotOff};
+
+use super::announce::live::Progress;
+use super::announce::mass::{Offers, Pace, announce_all};
+use super::announce::{self, Identity};
+use super::content::{BlockContent, Failure};
+use super::guard::{Guard, Origin};
+use super::tracker::Tracker;
+use super::web;
+use super::webseed::WebSeed;
+
+/// How often trackers can learn how a torrent goes.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a swarm may take to say goodbye to its trackers: they wait for two seconds at most.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Why a swarm did not work out.
+#[derive(Debug, thiserror::Error)]
+pub enum SwarmError {
+    /// The port is taken, or the address is not ours.
+    #[error("cannot listen for BitTorrent peers on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No HTTP client could be made.
+    #[error("cannot make an HTTP client")]
+    Http(#[from] reqwest::Error),
+    /// The swarm carries something else.
+    #[error("the swarm {infohash} is of no use")]
+    NotOff {
+        /// The swarm.
+        infohash: InfoHash,
+        /// What is wrong with it.
+        source: NotOff,
+    },
+    /// A block that came could not be kept.
+    #[error("cannot keep a downloaded block of the swarm {infohash}: {why}")]
+    Keep {
+        /// The swarm.
+        infohash: InfoHash,
+        /// What went wrong.
+        why: String,
+    },
+    /// The store failed.
+    #[error("cannot use the store")]
+    Store(#[from] StoreError),
+    /// The catalog failed.
+    #[error("cannot keep the state of a download")]
+    Catalog(#[from] CatalogError),
+    /// A torrent that is to be seeded is not known here.
+    #[error("the torrent {0} is not known here")]
+    Unknown(InfoHash),
+    /// We are wrong: a task broke off.
+    #[error("a task of the swarm {0} broke off")]
+    Broken(InfoHash),
+}
+
+/// All swarms this program takes part in.
+pub struct Swarms {
+    front: Arc<Front>,
+    store: Arc<dyn BlockStore>,
+    catalog: Arc<Catalog>,
+    library: Arc<dyn Library>,
+    guard: Guard,
+    identity: Identity,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Swarms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Swarms").field("front", &self.front).finish_non_exhaustive()
+    }
+}
+
+/// What a session of swarms keeps to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Where to listen for peers; any free port of all addresses by default.
+    pub listen: Option<SocketAddr>,
+    /// Peers and rates.
+    pub limits: Limits,
+}
+
+/// Where peers and pieces of a torrent may come from besides whoever calls.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Peers to dial.
+    pub peers: Vec<SocketAddr>,
+    /// Trackers to announce to.
+    pub trackers: Vec<Tracker>,
+    /// HTTP servers that have the content file, and who named them.
+    pub web_seeds: Vec<(String, Origin)>,
+}
+
+/// What to download.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The swarm.
+    pub infohash: InfoHash,
+    /// Its info dict, if it is known; else it is asked of the peers.
+    pub info: Option<Info>,
+    /// Whom to ask.
+    pub sources: Sources,
+    /// The most blocks that make sense.
+    pub max_blocks: u64,
+    /// What the first block must be.
+    pub first: Option<BlockId>,
+    /// Blocks whose place is known: number in the torrent, and id.
+    pub known: Vec<(u64, BlockId)>,
+}
+
+/// A look at a swarm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwarmStatus {
+    /// Blocks of the torrent; 0 while its metadata is being looked for.
+    pub blocks: u64,
+    /// Blocks that are here, in whole pieces.
+    pub have: u64,
+    /// Bytes received, good or bad.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Peers connected.
+    pub peers: u64,
+    /// Peers ever heard of.
+    pub known_peers: u64,
+}
+
+impl Swarms {
+    /// Opens the port for peers, who are served whatever `library` knows.
+    pub async fn start(
+        store: Arc<dyn BlockStore>,
+        catalog: Arc<Catalog>,
+        library: Arc<dyn Library>,
+        options: &Options,
+    ) -> Result<Self, SwarmError> {
+        let listener = listener(options.listen).await?;
+        let front = Front::serve(listener, Arc::clone(&library), options.limits, may_dial);
+        let address = options.listen.unwrap_or(ANY);
+        let front = front.map_err(|source| SwarmError::Listen { address, source })?;
+        let (peer_id, port) = (front.peer_id(), front.listen().port());
+        Ok(Self {
+            front: Arc::new(front),
+            store,
+            catalog,
+            library,
+            guard: Guard::new()?,
+            identity: Identity { peer_id, port, key: rand::random() },
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Where peers can reach us.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.front.listen()
+    }
+
+    /// Bytes received and sent, of everything.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        self.front.traffic()
+    }
+
+    /// The torrents in use, and their peers.
+    #[must_use]
+    pub fn peers(&self) -> Vec<(InfoHash, Vec<PeerStatus>)> {
+        self.front.lives().into_iter().map(|live| (live.infohash(), live.peers())).collect()
+    }
+
+    /// Announces a torrent of the library and dials peers for it.
+    pub async fn seed(&self, infohash: InfoHash, sources: &Sources) -> Result<Swarm, SwarmError> {
+        let held = self.hold(infohash);
+        let library = Arc::clone(&self.library);
+        let found = tokio::task::spawn_blocking(move || library.find(infohash)).await;
+        let content = found.map_err(|_| SwarmError::Broken(infohash))?;
+        self.begin(&held, content.ok_or(SwarmError::Unknown(infohash))?).await?;
+        Ok(self.swarm(held, sources, None))
+    }
+
+    /// Announces many torrents of the library, without holding anything for those nobody wants.
+    pub fn offer(&self, offers: Arc<impl Offers>) {
+        let (guard, stop) = (self.guard.clone(), self.stop.child_token());
+        self.tasks.spawn(announce_all(guard, offers, self.identity, Pace::default(), stop));
+    }
+
+    /// Joins a swarm to download from it. Without an info dict this waits until some peer has
+    /// given it; dropping the future gives up.
+    pub async fn join(&self, wanted: &Wanted) -> Result<Swarm, SwarmError> {
+        let infohash = wanted.infohash;
+        let held = self.hold(infohash);
+        let mut swarm = self.swarm(held, &wanted.sources, None);
+        let info = match &wanted.info {
+            Some(info) => info.clone(),
+            None => {
+                let not_off = |error| NotOff(format!("{error}"));
+                let raw = swarm.held.live.info().await;
+                Info::decode(raw)
+                    .map_err(not_off)
+                    .map_err(|source| SwarmError::NotOff { infohash, source })?
+            }
+        };
+        let blocks = info.blocks().map_err(|source| SwarmError::NotOff { infohash, source })?;
+        if blocks > wanted.max_blocks {
+            let source = NotOff(format!("{blocks} blocks where {} would do", wanted.max_blocks));
+            return Err(SwarmError::NotOff { infohash, source });
+        }
+        let (store, catalog) = (Arc::clone(&self.store), Arc::clone(&self.catalog));
+        let known = wanted.known.iter().copied();
+        let content = BlockContent::coming(store, catalog, info.clone(), wanted.first, known);
+        let content = Arc::new(content.map_err(|failure| failed(infohash, &failure))?);
+        self.begin(&swarm.held, Arc::clone(&content) as Arc<dyn Content>).await?;
+        self.ask_web_seeds(&swarm, &wanted.sources.web_seeds, &info.name);
+        swarm.coming = Some((info, content));
+        Ok(swarm)
+    }
+
+    /// Leaves a swarm. What was downloaded stays in the store; peers that are there are served on.
+    pub async fn leave(&self, swarm: Swarm) {
+        if let Some((_, content)) = swarm.coming.clone() {
+            // What cannot be saved is fetched again some day; the blocks are not lost.
+            match tokio::task::spawn_blocking(move || content.save()).await {
+                Ok(Err(error)) => tracing::warn!("saving the state of a download: {error}"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+        swarm.stop.cancel();
+        swarm.tasks.close();
+        // Trackers that do not hear of it forget us by themselves.
+        let _ = tokio::time::timeout(GOODBYE, swarm.tasks.wait()).await;
+    }
+
+    /// Closes the port and ends all connections.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn hold(&self, infohash: InfoHash) -> Held {
+        Held { live: self.front.hold(infohash), front: Arc::clone(&self.front) }
+    }
+
+    async fn begin(&self, held: &Held, content: Arc<dyn Content>) -> Result<(), SwarmError> {
+        let (front, live) = (Arc::clone(&self.front), Arc::clone(&held.live));
+        let begun = tokio::task::spawn_blocking(move || front.begin(&live, content)).await;
+        begun.map_err(|_| SwarmError::Broken(held.live.infohash()))
+    }
+
+    /// Begins to look for peers.
+    fn swarm(&self, held: Held, sources: &Sources, coming: Coming) -> Swarm {
+        let (stop, tasks) = (self.stop.child_token(), TaskTracker::new());
+        held.live.add_peers(sources.peers.iter().copied(), true);
+        if !sources.trackers.is_empty() {
+            let live = Arc::clone(&held.live);
+            let (progress, watched) = watch::channel(progress(&live));
+            let (found, peers) = mpsc::channel(MAX_PEX_PEERS);
+            let announcer = announce::live::Live {
+                guard: self.guard.clone(),
+                trackers: sources.trackers.clone(),
+                infohash: live.infohash(),
+                identity: self.identity,
+                progress: watched,
+                found,
+                stop: stop.clone(),
+            };
+            tasks.spawn(announcer.run());
+            tasks.spawn(report(live, progress, peers, stop.clone()));
+        }
+        Swarm { held, stop, tasks, coming }
+    }
+
+    fn ask_web_seeds(&self, swarm: &Swarm, web_seeds: &[(String, Origin)], name: &str) {
+        for (url, origin) in web_seeds {
+            match WebSeed::new(url, name, *origin) {
+                Ok(seed) => {
+                    let (guard, live) = (self.guard.clone(), Arc::clone(&swarm.held.live));
+                    let (front, stop) = (Arc::clone(&self.front), swarm.stop.clone());
+                    swarm.tasks.spawn(web::draw(seed, guard, live, front, stop));
+                }
+                Err(error) => tracing::warn!("a web seed is not asked: {error}"),
+            }
+        }
+    }
+}
+
+impl Drop for Swarms {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+type Coming = Option<(Info, Arc<BlockContent>)>;
+
+/// A torrent kept in use.
+struct Held {
+    live: Arc<Live>,
+    front: Arc<Front>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.front.let_go(&self.live);
+    }
+}
+
+/// One swarm we take part in.
+pub struct Swarm {
+    held: Held,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// What is downloaded; `None` if it is only seeded.
+    coming: Coming,
+}
+
+impl std::fmt::Debug for Swarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Swarm").field("infohash", &self.infohash()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Swarm {
+    /// Its name.
+    #[must_use]
+    pub fn infohash(&self) -> InfoHash {
+        self.held.live.infohash()
+    }
+
+    /// Its info dict, if it is downloaded.
+    #[must_use]
+    pub fn info(&self) -> Option<&Info> {
+        self.coming.as_ref().map(|(info, _)| info)
+    }
+
+    /// Blocks of the torrent.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.coming.as_ref().map_or(0, |(_, content)| content.blocks())
+    }
+
+    /// Downloads more blocks, and whatever shares a piece with them.
+    pub fn want(&self, blocks: impl IntoIterator<Item = u64>) {
+        let Some((_, content)) = &self.coming else { return };
+        let pieces: Vec<u32> = blocks.into_iter().map(|block| content.piece_of(block)).collect();
+        self.held.live.with(|exchange| exchange.want(pieces, std::time::Instant::now()));
+    }
+
+    /// Tells which block is where: it is checked by that alone, and not asked for if it is here.
+    pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
+        if let Some((_, content)) = &self.coming {
+            content.learn(known);
+        }
+    }
+
+    /// Asks peers first for the block of this number and what follows it.
+    pub fn prefer(&self, block: u64) {
+        let Some((_, content)) = &self.coming else { return };
+        let piece = content.piece_of(block);
+        self.held.live.with(|exchange| exchange.hurry(Some(piece), std::time::Instant::now()));
+    }
+
+    /// Pieces that are wanted and have not come; an error if they cannot any more.
+    pub fn wanted(&self) -> Result<u32, SwarmError> {
+        let infohash = self.infohash();
+        let failure = self.coming.as_ref().and_then(|(_, content)| content.failure());
+        if let Some(failure) = failure {
+            return Err(failed(infohash, failure));
+        }
+        if self.held.live.has_failed() {
+            return Err(SwarmError::Broken(infohash));
+        }
+        Ok(self.held.live.with(|exchange| exchange.wanted()).unwrap_or(0))
+    }
+
+    /// Waits for something to happen. What happens between two waits is not noticed.
+    pub async fn changed(&self) {
+        self.held.live.changed().await;
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> SwarmStatus {
+        let live = &self.held.live;
+        let (received, sent) = live.traffic();
+        let block = crate::limits::BLOCK_LEN as u64;
+        let pieces = live.with(|exchange| {
+            let per_piece = u64::from(exchange.pieces().piece_len) / block;
+            let total = exchange.pieces().total / block;
+            (total, total.min(u64::from(exchange.here().count()) * per_piece), exchange.peers())
+        });
+        let (blocks, have, peers) = pieces.unwrap_or((0, 0, live.connections()));
+        let (peers, known_peers) = (peers as u64, live.known_peers() as u64);
+        SwarmStatus { blocks, have, received, sent, peers, known_peers }
+    }
+}
+
+fn progress(live: &Live) -> Progress {
+    let (downloaded, uploaded) = live.traffic();
+    let left =
+        live.with(|exchange| u64::from(exchange.wanted()) * u64::from(exchange.pieces().piece_len));
+    // Until the info dict is here nobody knows; 0 would say that all is.
+    Progress { uploaded, downloaded, left: left.unwrap_or(1), peers: live.peers().len() }
+}
+
+/// Tells the announcer how the torrent goes, and the torrent of the peers it finds.
+async fn report(
+    live: Arc<Live>,
+    told: watch::Sender<Progress>,
+    mut peers: mpsc::Receiver<SocketAddr>,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(peer) = peers.recv() => live.add_peers([peer], false),
+            _ = ticks.tick() => {
+                let now = progress(&live);
+                told.send_if_modified(|before| std::mem::replace(before, now) != now);
+            }
+        }
+    }
+}
+
+fn failed(infohash: InfoHash, failure: &Failure) -> SwarmError {
+    match failure {
+        Failure::NotOff(source) => SwarmError::NotOff { infohash, source: source.clone() },
+        other => {
+            let cause = std::error::Error::source(other).map(ToString::to_string);
+            let why = format!("{other}: {}", cause.unwrap_or_default());
+            SwarmError::Keep { infohash, why }
+        }
+    }
+}
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+
+/// The port: the one asked for, or any free one, of IPv6 and IPv4 if the system has both.
+async fn listener(asked: Option<SocketAddr>) -> Result<TcpListener, SwarmError> {
+    let address = asked.unwrap_or(ANY);
+    let bound = match (TcpListener::bind(address).await, asked) {
+        (Err(_), None) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await,
+        (bound, _) => bound,
+    };
+    bound.map_err(|source| SwarmError::Listen { address, source })
+}
