@@ -1,5 +1,5 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
-//! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for directories [`put_directory`] and
+//! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs [`pack`]; for directories [`put_directory`] and
 //! [`get_directory`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
@@ -12,7 +12,7 @@ pub mod fetch;
 pub mod get;
 pub mod get_directory;
 mod home;
-mod pack;
+pub mod pack;
 pub mod publish;
 pub mod put;
 pub mod put_directory;

@@ -18,6 +18,7 @@ mod directories;
 mod durability;
 mod hostile;
 mod memory;
+mod packs;
 mod procedure;
 mod program;
 mod ranges;
