@@ -1,5 +1,6 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
-//! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs [`pack`]; for directories [`put_directory`] and
+//! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs and the whole store [`pack`] and
+//! [`shards`]; for directories [`put_directory`] and
 //! [`get_directory`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
@@ -17,6 +18,7 @@ pub mod publish;
 pub mod put;
 pub mod put_directory;
 mod randomizers;
+pub mod shards;
 mod spool;
 pub mod survey;
 pub mod upkeep;
@@ -47,6 +49,8 @@ pub struct Client {
     /// Held while the catalog and the counts of the store change together, so that
     /// [`gc`](Self::gc) never counts by a catalog that is out of date.
     counting: Mutex<()>,
+    /// Held while the store is published, so that no block gets into two shards.
+    sharding: Mutex<()>,
     home: Home,
 }
 
@@ -95,8 +99,8 @@ impl Client {
             }
         };
         let catalog = Arc::new(Catalog::open(&catalog)?);
-        let (entropy, counting) = (Mutex::new(entropy), Mutex::new(()));
-        Ok(Self { store, catalog, entropy, counting, home })
+        let (entropy, counting, sharding) = (Mutex::new(entropy), Mutex::new(()), Mutex::new(()));
+        Ok(Self { store, catalog, entropy, counting, sharding, home })
     }
 
     /// Its blocks.

@@ -24,6 +24,7 @@ mod program;
 mod ranges;
 mod readme;
 mod sealed;
+mod shards;
 mod swarm;
 mod upkeep;
 mod worked_example;
