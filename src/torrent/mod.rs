@@ -6,6 +6,7 @@
 //! | [`metainfo`] | info dicts and `.torrent` files, ours and other people's (BEP 3) |
 //! | [`hints`] | which peers and trackers of a link are contacted |
 //! | [`magnet`] | magnet links that carry an OFF URL (BEP 9) |
+//! | [`shard_set`] | the torrents of a whole store as mutable DHT items (BEP 44) |
 //! | `storage` | librqbit's storage interface over a block store |
 //! | [`session`] | swarms: seeding from a store and downloading into one |
 //!
@@ -18,4 +19,5 @@ pub mod magnet;
 pub mod mapping;
 pub mod metainfo;
 pub mod session;
+pub mod shard_set;
 mod storage;
