@@ -99,6 +99,21 @@ pub const EVICT_AHEAD: u64 = 64;
 /// Slots of one slab file: 128 MiB of native blocks.
 pub const SLOTS_PER_SLAB: u64 = 1_024;
 
+/// Blocks of a shard, a part of the store that is published as one torrent: those of a slab, so
+/// that a slab can be the content of its torrent as it stands.
+pub const SHARD_BLOCKS: usize = 1_024;
+
+/// Shards of the largest store that is announced as a whole: 128 TiB of blocks. It keeps their
+/// number in a page of the list to seven digits.
+pub const MAX_SHARDS: usize = 1 << 20;
+
+/// Shards on one page of the list, a mutable DHT item of at most 1,000 bytes (BEP 44).
+pub const MAX_SHARDS_PER_PAGE: usize = 48;
+
+/// Hashes of blocks kept at hand while the store is published (8 MB), from shards that are no
+/// more.
+pub const MAX_KNOWN_HASHES: usize = 65_536;
+
 /// Slab files held open at once: 8 GiB of blocks without a reopening, far below the usual limit of
 /// 1,024 descriptors.
 pub const MAX_OPEN_SLABS: usize = 64;

@@ -3,6 +3,8 @@
 //! Every flag `--some-flag` can also be given as `OFFSWARM_SOME_FLAG`; [`parse`] adds the twins,
 //! so none can be forgotten.
 
+mod pack;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -19,6 +21,8 @@ use crate::swarm::session::Options;
 
 use super::cat::ByteRange;
 use super::exit;
+
+pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
 
 /// Share files as noise over BitTorrent: a client of the OFF System.
 #[derive(Debug, Parser)]
@@ -89,10 +93,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Fetch what OFF URLs lack from their swarms
     Repair(RepairArgs),
-    /// Write blocks to a pack: a file of blocks back to back
-    Export(ExportArgs),
-    /// Take the blocks of a pack in
-    Adopt(AdoptArgs),
+    /// Carry blocks in and out as packs: files of blocks back to back
+    Pack(PackArgs),
     /// Look at torrents
     Torrent(TorrentArgs),
     /// Print completions for a shell
@@ -329,29 +331,6 @@ pub(super) struct RepairArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ExportArgs {
-    /// The pack to write
-    #[arg(value_name = "FILE.off")]
-    pub(super) file: PathBuf,
-    /// OFF URLs whose blocks to write
-    #[arg(value_name = "URL", required_unless_present = "all")]
-    pub(super) urls: Vec<String>,
-    /// Write all blocks of the store
-    #[arg(long, conflicts_with = "urls")]
-    pub(super) all: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AdoptArgs {
-    /// The pack
-    #[arg(value_name = "FILE.off")]
-    pub(super) file: PathBuf,
-    /// Read the file where it is instead of copying it; it must stay there unchanged
-    #[arg(long)]
-    pub(super) in_place: bool,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct TorrentArgs {
     #[command(subcommand)]
     pub(super) command: TorrentCommand,
@@ -488,6 +467,7 @@ mod tests {
         assert!(tracker("udp://t.example:80").is_ok());
         for bad in ["file:///x", "t.example", "http://"] {
             assert!(tracker(bad).is_err(), "{bad}");
+            assert!(web_address(bad).is_err(), "{bad}");
         }
     }
 }

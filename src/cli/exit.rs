@@ -202,12 +202,18 @@ impl From<PublishError> for CliError {
     fn from(error: PublishError) -> Self {
         let exit = match &error {
             PublishError::Incomplete { .. }
-            | PublishError::Read { source: ReadError::Missing(_), .. } => Exit::NotFound,
-            PublishError::Read { source: ReadError::Store(store), .. } => store_exit(store),
-            PublishError::Read { .. } => Exit::Integrity,
-            PublishError::Empty | PublishError::Metainfo(_) | PublishError::Catalog(_) => {
-                Exit::Failed
-            }
+            | PublishError::Read { source: ReadError::Missing(_), .. }
+            | PublishError::Blocks(ReadError::Missing(_)) => Exit::NotFound,
+            PublishError::Read { source: ReadError::Store(store), .. }
+            | PublishError::Blocks(ReadError::Store(store))
+            | PublishError::Store(store) => store_exit(store),
+            PublishError::Read { .. } | PublishError::Blocks(_) => Exit::Integrity,
+            PublishError::Catalog(catalog) if catalog.is_corruption() => Exit::Integrity,
+            PublishError::Empty
+            | PublishError::Write(_)
+            | PublishError::File { .. }
+            | PublishError::Metainfo(_)
+            | PublishError::Catalog(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }
@@ -224,9 +230,7 @@ impl From<UpkeepError> for CliError {
             }
             UpkeepError::Read(_) => Exit::Integrity,
             UpkeepError::Catalog(catalog) if catalog.is_corruption() => Exit::Integrity,
-            UpkeepError::Catalog(_) | UpkeepError::Write(_) | UpkeepError::Pack { .. } => {
-                Exit::Failed
-            }
+            UpkeepError::Catalog(_) | UpkeepError::Pack { .. } => Exit::Failed,
         };
         Self::new(exit, error)
     }

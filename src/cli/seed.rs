@@ -163,7 +163,9 @@ async fn seed_all(
     // Whoever does not read the list does not keep us from seeding.
     let (lister, listen) = (client.clone(), (swarms.listen(), args.swarm.listen));
     let _listing = tokio::task::spawn_blocking(move || {
-        list(&lister, listen, output).unwrap_or_else(|error| drop(output.fail(&error)));
+        list(&lister, listen, output).unwrap_or_else(|error| {
+            output.fail(&error);
+        });
     });
     run_until_stopped(swarms, Vec::new(), &args.report, output, signals).await?;
     Ok(signals.end())

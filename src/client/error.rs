@@ -268,9 +268,6 @@ pub enum UpkeepError {
     /// The catalog failed.
     #[error("cannot use the catalog")]
     Catalog(#[from] CatalogError),
-    /// A pack could not be written.
-    #[error("cannot write the pack")]
-    Write(#[source] io::Error),
     /// A pack could not be read.
     #[error("cannot read the pack {}", path.display())]
     Pack {
@@ -287,11 +284,11 @@ impl UpkeepError {
     }
 }
 
-/// Why a URL could not be published.
+/// Why a URL, a pack or the store could not be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The empty stream has no blocks.
-    #[error("the empty stream has no blocks to publish")]
+    /// The empty stream has no blocks, and neither has an empty store.
+    #[error("there are no blocks to publish")]
     Empty,
     /// Not all blocks are here.
     #[error("{missing} of {blocks} blocks of {url} are not here")]
@@ -310,6 +307,23 @@ pub enum PublishError {
         url: String,
         /// What is wrong.
         source: ReadError,
+    },
+    /// A block of a pack is missing or damaged.
+    #[error("cannot read the blocks")]
+    Blocks(#[from] ReadError),
+    /// The store failed.
+    #[error("cannot list the blocks")]
+    Store(#[from] StoreError),
+    /// A pack could not be written.
+    #[error("cannot write the pack")]
+    Write(#[source] io::Error),
+    /// A torrent file, or the list of them, could not be written.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// Too many blocks for a torrent.
     #[error("cannot make the torrent")]

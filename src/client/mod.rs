@@ -1,5 +1,6 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
-//! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for directories [`put_directory`] and
+//! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs and the whole store [`pack`] and
+//! [`shards`]; for directories [`put_directory`] and
 //! [`get_directory`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
@@ -13,11 +14,12 @@ pub mod get;
 pub mod get_directory;
 mod home;
 mod library;
-mod pack;
+pub mod pack;
 pub mod publish;
 pub mod put;
 pub mod put_directory;
 mod randomizers;
+pub mod shards;
 mod spool;
 pub mod survey;
 pub mod upkeep;
@@ -48,6 +50,8 @@ pub struct Client {
     /// Held while the catalog and the counts of the store change together, so that
     /// [`gc`](Self::gc) never counts by a catalog that is out of date.
     counting: Arc<Mutex<()>>,
+    /// Held while the store is published, so that no block gets into two shards.
+    sharding: Arc<Mutex<()>>,
     home: Arc<Home>,
 }
 
@@ -97,7 +101,8 @@ impl Client {
         };
         let catalog = Arc::new(Catalog::open(&catalog)?);
         let entropy = Arc::new(Mutex::new(entropy));
-        Ok(Self { store, catalog, entropy, counting: Arc::default(), home: Arc::new(home) })
+        let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
+        Ok(Self { store, catalog, entropy, counting, sharding, home })
     }
 
     /// Its blocks.

@@ -68,7 +68,7 @@ impl Client {
             .collect()
     }
 
-    fn piece_hash(&self, ids: &[BlockId]) -> Result<PieceHash, ReadError> {
+    pub(super) fn piece_hash(&self, ids: &[BlockId]) -> Result<PieceHash, ReadError> {
         let mut hasher = crate::id::PieceHasher::default();
         for id in ids {
             let block = self.store.get(id)?.ok_or(ReadError::Missing(*id))?;

@@ -194,7 +194,7 @@ impl Client {
         Ok(())
     }
 
-    /// The blocks of some URLs, or of the whole store, each once.
+    /// The blocks of some URLs, as far as they can be told, each once.
     pub fn blocks_of(&self, urls: &[OffUrl]) -> Result<Vec<BlockId>, UpkeepError> {
         let mut seen = HashSet::new();
         let mut order = Vec::new();

@@ -6,6 +6,7 @@
 //! | [`metainfo`] | info dicts and `.torrent` files, ours and other people's (BEP 3) |
 //! | [`hints`] | which peers and trackers of a link are contacted |
 //! | [`magnet`] | magnet links that carry an OFF URL (BEP 9) |
+//! | [`shard_set`] | the torrents of a whole store as mutable DHT items (BEP 44) |
 //!
 //! There is one deterministic torrent per OFF URL: version 1, a single file, a piece is a block.
 //! Whoever holds the blocks of a URL rebuilds the same infohash and joins the same swarm. The
@@ -15,3 +16,4 @@ pub mod hints;
 pub mod magnet;
 pub mod mapping;
 pub mod metainfo;
+pub mod shard_set;

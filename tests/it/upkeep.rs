@@ -1,4 +1,4 @@
-//! Limits, pins, rm, gc, check, repair and packs, through the program.
+//! Limits, pins, rm, gc, check and repair, through the program.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -58,9 +58,9 @@ fn gc_frees_what_a_failed_put_left() {
     let url = place.put("home", &place.file("file", MIB));
     let before = blocks(&place, "home");
     // A pack's blocks belong to no URL until one is got.
-    place.run("home", ["export", "pack.off", &url]).ok();
+    place.run("home", ["pack", "export", "pack.off", "--urls", &url]).ok();
     place.run("home", ["put", "/proc/self/mem"]).exits(1);
-    place.run("other", ["adopt", "pack.off"]).ok();
+    place.run("other", ["pack", "adopt", "pack.off"]).ok();
     assert_eq!(blocks(&place, "other"), before);
     let dry = json(&place.run("other", ["--json", "gc", "--dry-run"]).ok());
     assert_eq!(
@@ -148,28 +148,6 @@ fn repair_with_nobody_to_ask_says_so() {
 }
 
 #[test]
-fn packs_go_out_and_come_in() {
-    let place = Place::new();
-    let url = place.put("home", &place.file("file", MIB));
-    let out = place.run("home", ["export", "all.off", "--all"]).ok().stdout();
-    assert_eq!(out.trim(), "all.off: 18 blocks");
-    place.run("copy", ["adopt", "all.off"]).ok();
-    place.run("place", ["adopt", "--in-place", "all.off"]).ok();
-    assert_eq!(disk(&place, "place"), 0, "nothing is copied");
-    for home in ["copy", "place"] {
-        let out = format!("{home}.out");
-        place.run(home, ["get", &url, "-o", &out, "--offline"]).ok();
-        assert_eq!(fs::read(place.path(&out)).unwrap(), noise(MIB));
-    }
-    fs::write(place.path("odd.off"), vec![0; 1_000]).unwrap();
-    for args in [vec!["adopt", "odd.off"], vec!["adopt", "--in-place", "odd.off"]] {
-        place.run("copy", args).exits(1).says(["odd.off is not a pack"]);
-    }
-    place.run("copy", ["export", "none.off"]).exits(2);
-    place.run("copy", ["adopt", "absent.off"]).exits(1).says(["absent.off"]);
-}
-
-#[test]
 fn stat_shows_how_blocks_are_shared() {
     let place = Place::new();
     place.put("home", &place.file("one", MIB));
@@ -188,8 +166,8 @@ fn recycling_uses_the_blocks_of_a_url_first() {
     let two = place.file("two", MIB - 1);
     let two = place.run("home", ["put", two.to_str().unwrap(), "--recycle", &one]).ok().stdout();
     // Apart from its own off blocks and chain, everything the second needs is the first's.
-    place.run("home", ["export", "two.off", two.trim()]).ok();
-    place.run("home", ["export", "one.off", &one]).ok();
+    place.run("home", ["pack", "export", "two.off", "--urls", two.trim()]).ok();
+    place.run("home", ["pack", "export", "one.off", "--urls", &one]).ok();
     let read = |name: &str| -> Vec<Vec<u8>> {
         fs::read(place.path(name)).unwrap().chunks(BLOCK as usize).map(<[u8]>::to_vec).collect()
     };

@@ -34,6 +34,11 @@ impl Libtorrent {
         Self::start(link, &[], folder, &["--unchecked"])
     }
 
+    /// Checks what is in a folder, and seeds it if it is right.
+    pub(crate) fn seed(link: &Link, folder: TempDir) -> Self {
+        Self::start(link, &[], folder, &[])
+    }
+
     fn start(link: &Link, peers: &[SocketAddr], folder: TempDir, args: &[&str]) -> Self {
         // The binding belongs to the distribution's Python, which need not be the first in PATH.
         let python = program("/usr/bin/python3", "python3-libtorrent");
