@@ -14,7 +14,9 @@ use lru::LruCache;
 use crate::id::BlockId;
 use crate::off::Block;
 
-use super::{BlockStore, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount};
+use super::{
+    BlockStore, Digests, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+};
 
 /// A store with a cache of whole blocks in front.
 #[derive(Debug)]
@@ -75,6 +77,14 @@ impl<S: BlockStore> BlockStore for CachedStore<S> {
 
     fn census(&self) -> Result<StoreCensus, StoreError> {
         self.inner.census()
+    }
+
+    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
+        self.inner.digests(id)
+    }
+
+    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError> {
+        self.inner.keep_digests(digests)
     }
 }
 

@@ -13,7 +13,9 @@ use crate::id::BlockId;
 use crate::limits::{BLOCK_LEN, EVICT_AHEAD};
 use crate::off::Block;
 
-use super::{BlockStore, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount};
+use super::{
+    BlockStore, Digests, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+};
 
 /// A store with a limit.
 #[derive(Debug)]
@@ -108,6 +110,14 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
 
     fn census(&self) -> Result<StoreCensus, StoreError> {
         self.inner.census()
+    }
+
+    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
+        self.inner.digests(id)
+    }
+
+    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError> {
+        self.inner.keep_digests(digests)
     }
 }
 
