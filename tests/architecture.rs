@@ -28,7 +28,7 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("redb", &["catalog/", "store/index", "store/mod.rs"]),
     ("clap", &["cli/"]),
     ("indicatif", &["cli/output.rs"]),
-    ("serde_bencode", &["torrent/metainfo.rs", "bencode/"]),
+    ("serde_bencode", &["bencode/"]),
     ("chacha20", &["off/seal.rs"]),
     ("sha2", &["id.rs"]),
     ("sha1", &["id.rs"]),

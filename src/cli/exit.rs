@@ -205,9 +205,10 @@ impl From<PublishError> for CliError {
             | PublishError::Read { source: ReadError::Missing(_), .. } => Exit::NotFound,
             PublishError::Read { source: ReadError::Store(store), .. } => store_exit(store),
             PublishError::Read { .. } => Exit::Integrity,
-            PublishError::Empty | PublishError::Metainfo(_) | PublishError::Catalog(_) => {
-                Exit::Failed
-            }
+            PublishError::Empty
+            | PublishError::Metainfo(_)
+            | PublishError::Catalog(_)
+            | PublishError::Upkeep(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }

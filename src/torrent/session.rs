@@ -414,7 +414,8 @@ fn source(wanted: &Wanted) -> AddTorrent<'static> {
     match &wanted.info {
         Some(info) => {
             let (trackers, web_seeds) = (wanted.trackers.clone(), Vec::new());
-            let metainfo = Metainfo { info: info.clone(), trackers, web_seeds };
+            let piece_layers = super::metainfo::PieceLayers::default();
+            let metainfo = Metainfo { info: info.clone(), trackers, web_seeds, piece_layers };
             AddTorrent::from_bytes(metainfo.encode())
         }
         None => {
