@@ -58,6 +58,11 @@ pub(super) enum Command {
     /// As soon as peers can connect, stdout gets two lines: the OFF URL with hints where to find
     /// its blocks, and the magnet link.
     Share(ShareArgs),
+    /// Make a torrent of an OFF URL that is stored here, and print its links
+    ///
+    /// stdout gets two lines: the OFF URL with hints where to find its blocks, and the magnet link.
+    /// Nobody is told before share or seed runs.
+    Publish(PublishArgs),
     /// Get a file or folder by its OFF URL or magnet link
     ///
     /// One file of a folder is got by the folder's OFF URL with the file's path behind its name.
@@ -163,6 +168,27 @@ pub(super) struct ShareArgs {
     pub(super) torrent_out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) swarm: SwarmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PublishArgs {
+    /// The OFF URL or magnet link
+    pub(super) url: String,
+    /// For clients that know version 2 only: a torrent of its own, with the same content file
+    #[arg(long, conflicts_with = "hybrid")]
+    pub(super) v2: bool,
+    /// For clients of both versions in one swarm; some old ones refuse it
+    #[arg(long)]
+    pub(super) hybrid: bool,
+    /// A tracker to name in the links and the torrent; may be repeated
+    #[arg(long, value_name = "URL", value_parser = tracker)]
+    pub(super) tracker: Vec<String>,
+    /// An HTTP address of the content file, likewise; may be repeated
+    #[arg(long, value_name = "URL", value_parser = web_seed)]
+    pub(super) web_seed: Vec<String>,
+    /// Write the torrent to a file too
+    #[arg(long, value_name = "FILE")]
+    pub(super) torrent_out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -318,10 +344,12 @@ pub(super) struct TorrentArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TorrentCommand {
-    /// Show what a torrent file holds, or the torrent of an OFF URL that is stored here
+    /// Show what a torrent holds, and which OFF URL it carries, if any
+    ///
+    /// Of an OFF URL or magnet link the torrent is shown if its blocks are stored here.
     Show {
         /// A torrent file, an OFF URL or a magnet link
-        #[arg(value_name = "FILE|URL")]
+        #[arg(value_name = "FILE|URL|MAGNET")]
         what: String,
     },
 }
@@ -387,6 +415,14 @@ fn tracker(text: &str) -> Result<String, String> {
     match url.scheme() {
         "http" | "https" | "udp" if url.has_host() => Ok(text.to_owned()),
         _ => Err("a tracker has an http, https or udp address".into()),
+    }
+}
+
+fn web_seed(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(text.to_owned()),
+        _ => Err("a web seed has an http or https address".into()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `offswarm share` and `offswarm seed`: let peers have blocks until interrupted.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -75,18 +76,18 @@ pub(super) async fn share(
 }
 
 /// The file for the torrent, opened before there is one.
-struct TorrentOut {
+pub(super) struct TorrentOut {
     path: PathBuf,
     file: NamedTempFile,
 }
 
 impl TorrentOut {
-    fn create(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn create(path: &Path) -> Result<Self, CliError> {
         let file = temporary(path).map_err(|error| Self::failed(path, error))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    fn write(mut self, torrent: &[u8]) -> Result<(), CliError> {
+    pub(super) fn write(mut self, torrent: &[u8]) -> Result<(), CliError> {
         self.file.write_all(torrent).map_err(|error| Self::failed(&self.path, error))?;
         let named = self.file.persist(&self.path);
         named.map(|_| ()).map_err(|error| Self::failed(&self.path, error.error))
@@ -230,7 +231,9 @@ async fn run_until_stopped(swarms: Swarms, seeding: Vec<Swarm>, output: Output, 
 
 fn published_urls(client: &Client) -> Result<Vec<OffUrl>, CliError> {
     let torrents = client.catalog().torrents()?;
-    Ok(torrents.iter().filter_map(|(_, record)| OffUrl::parse(&record.url).ok()).collect())
+    // The twins of a torrent carry the same URL.
+    let urls: BTreeSet<&str> = torrents.iter().map(|(_, record)| record.url.as_str()).collect();
+    Ok(urls.into_iter().filter_map(|url| OffUrl::parse(url).ok()).collect())
 }
 
 fn known_trackers(client: &Client, url: &OffUrl) -> Result<Vec<String>, CliError> {

@@ -25,3 +25,4 @@ mod liar;
 mod libtorrent;
 mod opentracker;
 mod programs;
+mod twins;
