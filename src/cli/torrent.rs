@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::client::{Client, PublishError};
+use crate::client::survey::Survey;
+use crate::client::{Client, PublishError, ReadError};
 use crate::off::OffUrl;
 use crate::torrent::magnet::Magnet;
 use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, Version, content_name};
@@ -134,10 +135,10 @@ fn of_magnet(global: &Global, text: &str, output: Output) -> Result<Shown, CliEr
         }
         (Some(url), None) => shown.url = Some(url.canonical().to_string()),
         (Some(url), Some(client)) => {
-            let survey = client.survey(url)?;
+            let survey = survey(&client, url)?;
             shown.url = Some(url.canonical().to_string());
-            shown.blocks = survey.complete.then_some(survey.blocks);
-            shown.blocks_here = Some(survey.blocks - survey.lacking());
+            shown.blocks = survey.as_ref().filter(|all| all.complete).map(|all| all.blocks);
+            shown.blocks_here = survey.map(|all| all.blocks - all.lacking());
         }
     }
     Ok(shown)
@@ -184,9 +185,9 @@ fn of_torrent(metainfo: &Metainfo, client: Option<&Client>) -> Result<Shown, Cli
     if let (Some(client), Ok(blocks)) = (client, blocks) {
         match url_of(client, info, blocks)? {
             Some(url) => {
-                let survey = client.survey(&url)?;
+                let survey = survey(client, &url)?;
                 shown.url = Some(url.to_string());
-                shown.blocks_here = Some(survey.blocks - survey.lacking());
+                shown.blocks_here = survey.map(|all| all.blocks - all.lacking());
             }
             None => {
                 let begun = client.catalog().download(info.infohash)?;
@@ -210,11 +211,19 @@ fn url_of(client: &Client, info: &Info, blocks: u64) -> Result<Option<OffUrl>, C
         url.descriptor().is_some_and(|descriptor| content_name(descriptor) == info.name)
     };
     for (url, _) in client.known_urls()?.into_iter().filter(|(url, _)| has_name(url)) {
-        if client.survey(&url)?.blocks == blocks {
+        if survey(client, &url)?.is_some_and(|all| all.blocks == blocks) {
             return Ok(Some(url));
         }
     }
     Ok(None)
+}
+
+/// The blocks of a URL, unless whoever made it broke its descriptor.
+fn survey(client: &Client, url: &OffUrl) -> Result<Option<Survey>, CliError> {
+    match client.survey(url) {
+        Err(error @ ReadError::Store(_)) => Err(error.into()),
+        found => Ok(found.ok()),
+    }
 }
 
 impl Contents {

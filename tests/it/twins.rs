@@ -137,6 +137,20 @@ fn torrents_of_version_2_answer_requests_for_their_hashes() {
     assert_eq!(merkle::root_over(merkle::BLOCK_HEIGHT, answer), root);
 }
 
+/// Else nothing could ever forget its torrents again.
+#[test]
+fn publishing_enters_a_url_that_only_its_blocks_were_known_of() {
+    let place = Place::new();
+    let url = place.put("home", &place.file("in", 300_000));
+    place.run("home", ["export", "blocks.off", &url]).ok();
+    place.run("other", ["adopt", "blocks.off"]).ok();
+    place.run("other", ["publish", &url, "--hybrid"]).ok();
+    assert_eq!(place.run("other", ["ls"]).ok().stdout().trim(), url);
+    place.run("other", ["rm", &url]).ok();
+    let stat = json(place.run("other", ["stat", "--json"]));
+    assert_eq!((&stat["torrents"], &stat["blocks"]), (&0.into(), &0.into()));
+}
+
 #[test]
 fn publish_says_what_keeps_it_from_publishing() {
     let place = Place::new();
