@@ -122,6 +122,12 @@ id_type! {
 }
 
 id_type! {
+    /// Names some blocks in an order of their own, those of a pack that is not an OFF URL's: SHA-256
+    /// over their ids. Text form: 64 hex digits.
+    PackId, ID_LEN, "pack id", hexadecimal
+}
+
+id_type! {
     /// Names a BitTorrent v1 swarm: SHA-1 of the info dict (BEP 3). Text form: 40 hex digits.
     InfoHash, 20, "infohash", hexadecimal
 }
@@ -146,6 +152,18 @@ impl BlockId {
     #[must_use]
     pub fn of(contents: &[u8]) -> Self {
         Self(Sha256::digest(contents).into())
+    }
+}
+
+impl PackId {
+    /// The id of a pack of these blocks in this order.
+    #[must_use]
+    pub fn of(blocks: &[BlockId]) -> Self {
+        let mut hasher = Sha256::new();
+        for id in blocks {
+            hasher.update(id.0);
+        }
+        Self(hasher.finalize().into())
     }
 }
 

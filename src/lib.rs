@@ -47,5 +47,6 @@ pub mod client;
 pub mod id;
 pub mod limits;
 pub mod off;
+pub mod peer;
 pub mod store;
 pub mod torrent;

@@ -68,6 +68,10 @@ pub const MAX_BENCODE_DEPTH: usize = 100;
 /// tracker lists of other programs a few more.
 pub const MAX_METAINFO_LEN: usize = 16 << 20;
 
+/// Block ids listed in the largest `.torrent` file that lists them, 8 MiB of them for 32 GiB of
+/// blocks: half of [`MAX_METAINFO_LEN`], so that what we write can be read.
+pub const MAX_LISTED_IDS: usize = 1 << 18;
+
 /// Pieces of the largest torrent we make. Above it a piece covers several blocks, because
 /// librqbit refuses 132,000 pieces and Transmission slows down long before.
 pub const MAX_PIECES: u64 = 65_536;
@@ -133,3 +137,54 @@ pub const SPOOL_LEN: usize = 1 << 20;
 /// Verified blocks kept in memory (4 MiB): BitTorrent peers ask for a block in eight chunks, and
 /// each tuple repeats a block of the one before it.
 pub const CACHED_BLOCKS: usize = 32;
+
+/// Bytes of a chunk, what one request asks a peer for (BEP 3; longer ones are refused by many).
+pub const CHUNK_LEN: u32 = 16_384;
+
+/// Bytes of the longest request we answer. Some clients ask for more than a chunk.
+pub const MAX_REQUEST_LEN: u32 = 131_072;
+
+/// Bytes of the longest message we read from a peer: a bitfield of two million pieces, twice what
+/// any request of ours brings.
+pub const MAX_MESSAGE_LEN: u32 = 256 << 10;
+
+/// Requests that wait at a peer, and of a peer's at us: 8 MiB on their way, enough for 1 Gbit/s
+/// at a round trip of 60 ms.
+pub const MAX_QUEUE: usize = 512;
+
+/// Requests that wait at a peer that has not said how many it takes, and those we begin with.
+pub const MIN_QUEUE: usize = 64;
+
+/// Messages to a peer that are not about pieces (parts of the info dict among them, 16 KiB each)
+/// that wait to be sent; more are dropped.
+pub const MAX_OUTBOX: usize = 64;
+
+/// Messages about pieces that a peer may send before we know the torrent.
+pub const MAX_EARLY_MESSAGES: usize = 8_192;
+
+/// Bytes read from a socket at once: a chunk and its head, many times over.
+pub const PEER_READ_LEN: usize = 256 << 10;
+
+/// Bytes gathered before they are written to a socket.
+pub const PEER_WRITE_LEN: usize = 128 << 10;
+
+/// Pieces that wait to be checked, of all downloads: while the disk is slow no more are read.
+pub const MAX_CHECKS: usize = 16;
+
+/// Peers taken from one message of peer exchange (BEP 11 allows 50 added ones of each family).
+pub const MAX_PEX_PEERS: usize = 100;
+
+/// Addresses remembered for one torrent.
+pub const MAX_KNOWN_PEERS: usize = 1_000;
+
+/// Connections of one torrent that we bring about.
+pub const MAX_PEERS_PER_TORRENT: usize = 50;
+
+/// Connections of one torrent that are being brought about at once.
+pub const MAX_DIALS: usize = 16;
+
+/// Connections from one address: a household behind one router, not a crowd.
+pub const MAX_PER_ADDRESS: usize = 16;
+
+/// Bytes that may pass at once under a rate limit: the longest answer to one request.
+pub const RATE_BURST_LEN: u32 = MAX_REQUEST_LEN;

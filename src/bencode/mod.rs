@@ -33,15 +33,17 @@ pub type Entry<'a> = (&'a [u8], Range<usize>);
 /// If that is a dictionary, its entries come back in the order they stand in; else the list is
 /// empty.
 pub fn check(bytes: &[u8]) -> Result<Vec<Entry<'_>>, BencodeError> {
-    let mut scan = Scan { bytes, at: 0, open: Vec::new(), entries: Vec::new() };
-    scan.value()?;
-    while !scan.open.is_empty() {
-        scan.step()?;
-    }
+    let scan = Scan::of_value(bytes)?;
     if scan.at < bytes.len() {
         return Err(scan.error("bytes after the end"));
     }
     Ok(scan.entries)
+}
+
+/// Checks that `bytes` begin with a well-formed value: its length. (Messages about an info dict
+/// have bytes of it behind their dictionary, BEP 9.)
+pub fn prefix_len(bytes: &[u8]) -> Result<usize, BencodeError> {
+    Ok(Scan::of_value(bytes)?.at)
 }
 
 struct Scan<'a> {
@@ -57,6 +59,15 @@ enum Container<'a> {
 }
 
 impl<'a> Scan<'a> {
+    fn of_value(bytes: &'a [u8]) -> Result<Self, BencodeError> {
+        let mut scan = Scan { bytes, at: 0, open: Vec::new(), entries: Vec::new() };
+        scan.value()?;
+        while !scan.open.is_empty() {
+            scan.step()?;
+        }
+        Ok(scan)
+    }
+
     /// One element of the innermost open container, or its end.
     fn step(&mut self) -> Result<(), BencodeError> {
         self.note_entry();

@@ -10,69 +10,40 @@
 //! | `urls` | canonical OFF URL | JSON of [`UrlRecord`] |
 //! | `torrents` | infohash, 20 bytes | JSON of [`TorrentRecord`], the info dict left out |
 //! | `info` | infohash | the info dict, bencoded |
+//! | `orders` | infohash of a pack or shard | the 32-byte ids of its blocks in order |
+//! | `shards` | infohash of a shard | JSON of [`ShardRecord`] |
 //! | `pieces` | infohash, block number | block id: what an unfinished download has so far |
 //!
-//! A canonical OFF URL is one without hints. Behind each JSON stand eight bytes of SHA-256 over key
-//! and JSON: a flipped bit in a URL would else be a URL that nothing answers to.
+//! A canonical OFF URL is one without hints. Behind each JSON and each order stand eight bytes of
+//! SHA-256 over key and value: a flipped bit in a URL would else be a URL that nothing answers to.
+//! `orders` and `shards` are made when they are first written to.
 
+mod downloads;
+mod torrents;
 mod twins;
+mod urls;
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use redb::backends::FileBackend;
-use redb::{
-    Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
-};
+use redb::{Database, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::id::{BlockId, InfoHash, checksum};
+use crate::id::checksum;
 use crate::limits::CATALOG_CACHE_LEN;
-use crate::off::OffUrl;
+
+pub use torrents::{ShardRecord, TorrentRecord};
+pub use urls::{Origin, UrlRecord};
 
 const FORMAT: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const URLS: TableDefinition<&str, &[u8]> = TableDefinition::new("urls");
 const TORRENTS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("torrents");
 const INFO: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("info");
+const ORDERS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("orders");
+const SHARDS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("shards");
 const PIECES: TableDefinition<(&[u8; 20], u64), &[u8; 32]> = TableDefinition::new("pieces");
-
-/// How an OFF URL came here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// Its stream was put here.
-    Put,
-    /// Its stream was got from somewhere.
-    Got,
-}
-
-/// What is remembered about an OFF URL.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UrlRecord {
-    /// When it was first seen, in seconds since 1970.
-    pub added: u64,
-    /// How it came here.
-    pub origin: Origin,
-    /// Its swarm, once it was published or joined.
-    pub infohash: Option<InfoHash>,
-    /// Whether its blocks are exempt from eviction.
-    #[serde(default)]
-    pub pinned: bool,
-    /// What handshakes call its torrents of version 2 and hybrids, once there are any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub twins: Vec<InfoHash>,
-}
-
-/// What is remembered about a torrent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TorrentRecord {
-    /// The OFF URL it carries, canonical.
-    pub url: String,
-    /// Trackers to announce it to.
-    pub trackers: Vec<String>,
-}
 
 /// Why the catalog could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -192,54 +163,9 @@ impl Catalog {
 
     /// The format on disk; `None` if nothing was written yet.
     fn format(&self) -> Result<Option<u64>, CatalogError> {
-        self.read(|transaction| match transaction.open_table(META) {
-            Ok(meta) => Ok(meta.get("format")?.map(|value| value.value())),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        })
-    }
-
-    /// Remembers an OFF URL; what is known about it already stays.
-    pub fn add(&self, url: &OffUrl, origin: Origin) -> Result<(), CatalogError> {
-        if self.url(url)?.is_some() {
-            return Ok(());
-        }
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let added = since_1970.map_or(0, |duration| duration.as_secs());
-        let record = UrlRecord { added, origin, infohash: None, pinned: false, twins: Vec::new() };
-        self.set_url(url, &record)
-    }
-
-    /// What is remembered about an OFF URL.
-    pub fn url(&self, url: &OffUrl) -> Result<Option<UrlRecord>, CatalogError> {
-        let key = key(url);
-        let found = self.read(|transaction| {
-            Ok(transaction.open_table(URLS)?.get(key.as_str())?.map(|v| v.value().to_vec()))
-        })?;
-        found.map(|bytes| self.parsed(key.as_bytes(), &bytes)).transpose()
-    }
-
-    /// Pins or unpins an OFF URL that is known.
-    pub fn set_pinned(&self, url: &OffUrl, pinned: bool) -> Result<(), CatalogError> {
-        match self.url(url)? {
-            Some(known) => self.set_url(url, &UrlRecord { pinned, ..known }),
-            None => Ok(()),
-        }
-    }
-
-    /// Forgets an OFF URL and its torrents.
-    pub fn remove(&self, url: &OffUrl) -> Result<(), CatalogError> {
-        let known = self.url(url)?;
-        let torrents: Vec<InfoHash> =
-            known.into_iter().flat_map(|url| url.twins.into_iter().chain(url.infohash)).collect();
-        let key = key(url);
-        self.write("prune", |transaction| {
-            transaction.open_table(URLS)?.remove(key.as_str())?;
-            for infohash in torrents {
-                transaction.open_table(TORRENTS)?.remove(infohash.as_bytes())?;
-                transaction.open_table(INFO)?.remove(infohash.as_bytes())?;
-            }
-            Ok(())
+        self.read(|transaction| {
+            let Some(meta) = may_be_new(transaction.open_table(META))? else { return Ok(None) };
+            Ok(meta.get("format")?.map(|value| value.value()))
         })
     }
 
@@ -262,123 +188,17 @@ impl Catalog {
         })
     }
 
-    /// All OFF URLs, in the order of their texts.
-    pub fn urls(&self) -> Result<Vec<(String, UrlRecord)>, CatalogError> {
-        let found = self.read(|transaction| {
-            let mut list = Vec::new();
-            for entry in transaction.open_table(URLS)?.iter()? {
-                let (key, value) = entry?;
-                list.push((key.value().to_owned(), value.value().to_vec()));
-            }
-            Ok(list)
-        })?;
-        let checked = |(key, bytes): (String, Vec<u8>)| {
-            let record = self.parsed(key.as_bytes(), &bytes)?;
-            Ok((key, record))
-        };
-        found.into_iter().map(checked).collect()
-    }
-
-    /// Remembers the torrent that carries an OFF URL.
-    pub fn publish(
-        &self,
-        url: &OffUrl,
-        infohash: InfoHash,
-        info_dict: &[u8],
-        trackers: &[String],
-    ) -> Result<(), CatalogError> {
-        let infohash_bytes = infohash.as_bytes();
-        let record = TorrentRecord { url: key(url), trackers: trackers.to_vec() };
-        let record = self.encoded(infohash_bytes, &record)?;
-        self.write("extend", |transaction| {
-            transaction.open_table(TORRENTS)?.insert(infohash_bytes, record.as_slice())?;
-            transaction.open_table(INFO)?.insert(infohash_bytes, info_dict)?;
-            Ok(())
-        })?;
-        if let Some(known) = self.url(url)? {
-            self.set_url(url, &UrlRecord { infohash: Some(infohash), ..known })?;
-        }
-        Ok(())
-    }
-
-    /// The torrents of this catalog.
-    pub fn torrents(&self) -> Result<Vec<(InfoHash, TorrentRecord)>, CatalogError> {
-        let found = self.read(|transaction| {
-            let mut list = Vec::new();
-            for entry in transaction.open_table(TORRENTS)?.iter()? {
-                let (infohash, value) = entry?;
-                list.push((InfoHash::from_bytes(*infohash.value()), value.value().to_vec()));
-            }
-            Ok(list)
-        })?;
-        let checked =
-            |(hash, bytes): (InfoHash, Vec<u8>)| Ok((hash, self.parsed(hash.as_bytes(), &bytes)?));
-        found.into_iter().map(checked).collect()
-    }
-
-    /// The info dict of a torrent.
-    pub fn info_dict(&self, infohash: InfoHash) -> Result<Option<Vec<u8>>, CatalogError> {
-        self.read(|transaction| {
-            let found = transaction.open_table(INFO)?.get(infohash.as_bytes())?;
-            Ok(found.map(|bytes| bytes.value().to_vec()))
-        })
-    }
-
-    /// The blocks that an unfinished download has so far: number in the torrent, and id.
-    pub fn download(&self, infohash: InfoHash) -> Result<Vec<(u64, BlockId)>, CatalogError> {
-        self.read(|transaction| {
-            let hash = infohash.as_bytes();
-            let mut list = Vec::new();
-            for entry in transaction.open_table(PIECES)?.range((hash, 0)..=(hash, u64::MAX))? {
-                let (key, id) = entry?;
-                list.push((key.value().1, BlockId::from_bytes(*id.value())));
-            }
-            Ok(list)
-        })
-    }
-
-    /// Remembers more blocks of an unfinished download.
-    pub fn extend_download(
-        &self,
-        infohash: InfoHash,
-        blocks: &[(u64, BlockId)],
-    ) -> Result<(), CatalogError> {
-        self.write("extend", |transaction| {
-            let mut pieces = transaction.open_table(PIECES)?;
-            for (number, id) in blocks {
-                pieces.insert((infohash.as_bytes(), *number), id.as_bytes())?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Forgets a download that is finished or given up.
-    pub fn end_download(&self, infohash: InfoHash) -> Result<(), CatalogError> {
-        self.write("prune", |transaction| {
-            let hash = infohash.as_bytes();
-            let mut pieces = transaction.open_table(PIECES)?;
-            pieces.retain_in((hash, 0)..=(hash, u64::MAX), |_, _| false)?;
-            Ok(())
-        })
-    }
-
-    fn set_url(&self, url: &OffUrl, record: &UrlRecord) -> Result<(), CatalogError> {
-        let key = key(url);
-        let value = self.encoded(key.as_bytes(), record)?;
-        self.write("extend", |transaction| {
-            transaction.open_table(URLS)?.insert(key.as_str(), value.as_slice())?;
-            Ok(())
-        })
-    }
-
     fn parsed<T: DeserializeOwned>(&self, key: &[u8], value: &[u8]) -> Result<T, CatalogError> {
-        let damaged = || CatalogError::Damaged { path: self.path.clone() };
-        let (json, sum) = value.split_last_chunk().ok_or_else(damaged)?;
-        if *sum != checksum(key, json) {
-            return Err(damaged());
-        }
+        let json = self.checked(key, value)?;
         let failed = |source| CatalogError::Record { path: self.path.clone(), source };
         serde_json::from_slice(json).map_err(failed)
+    }
+
+    /// What stands before the checksum, if that is right.
+    fn checked<'a>(&self, key: &[u8], value: &'a [u8]) -> Result<&'a [u8], CatalogError> {
+        let damaged = || CatalogError::Damaged { path: self.path.clone() };
+        let (contents, sum) = value.split_last_chunk().ok_or_else(damaged)?;
+        if *sum == checksum(key, contents) { Ok(contents) } else { Err(damaged()) }
     }
 
     fn encoded(&self, key: &[u8], record: &impl Serialize) -> Result<Vec<u8>, CatalogError> {
@@ -417,9 +237,13 @@ impl Catalog {
     }
 }
 
-/// The text under which an OFF URL stands in the catalog.
-fn key(url: &OffUrl) -> String {
-    url.canonical().to_string()
+/// A table that is not there before something is written to it.
+fn may_be_new<T>(opened: Result<T, TableError>) -> Result<Option<T>, TableError> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn owners_file(path: &Path) -> std::io::Result<std::fs::File> {
@@ -431,6 +255,8 @@ fn owners_file(path: &Path) -> std::io::Result<std::fs::File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{BlockId, InfoHash};
+    use crate::off::OffUrl;
 
     fn url(descriptor: &[u8]) -> OffUrl {
         let named = crate::off::url::Named {
@@ -460,7 +286,7 @@ mod tests {
         assert_eq!(catalog.urls().unwrap().len(), 2);
         let record = catalog.url(&url(b"a")).unwrap().unwrap();
         assert_eq!((record.origin, record.infohash), (Origin::Put, Some(infohash)));
-        assert_eq!(catalog.torrents().unwrap()[0].1.url, url(b"a").to_string());
+        assert_eq!(catalog.torrents().unwrap()[0].1.url, Some(url(b"a").to_string()));
         assert_eq!(catalog.info_dict(infohash).unwrap().unwrap(), b"d1:xe");
         assert_eq!(catalog.url(&url(b"c")).unwrap(), None);
     }
@@ -477,5 +303,48 @@ mod tests {
         catalog.end_download(one).unwrap();
         assert_eq!(catalog.download(one).unwrap(), []);
         assert_eq!(catalog.download(other).unwrap(), [(3, id)]);
+    }
+
+    #[test]
+    fn lists_torrents_page_by_page_and_forgets_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+        let ids = [BlockId::of(b"x"), BlockId::of(b"y")];
+        let mut hashes: Vec<InfoHash> = (0_u8..5).map(|n| InfoHash::of(&[n])).collect();
+        hashes.sort_unstable();
+        catalog.add(&url(b"a"), Origin::Put).unwrap();
+        catalog.publish(&url(b"a"), hashes[0], b"de", &[]).unwrap();
+        assert_eq!((catalog.order(hashes[0]).unwrap(), catalog.shards().unwrap()), (None, vec![]));
+        for hash in &hashes[1..4] {
+            catalog.publish_blocks(*hash, b"de", &ids, &["http://t/".into()]).unwrap();
+        }
+        let sealed = ShardRecord { sealed: true };
+        catalog.publish_shard(hashes[4], b"de", &ids, &[], sealed).unwrap();
+        assert_eq!(catalog.order(hashes[4]).unwrap().unwrap(), ids);
+        assert_eq!(catalog.shards().unwrap(), [(hashes[4], sealed)]);
+        assert_eq!(catalog.torrent_count().unwrap(), 5);
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let page = catalog.torrents_from(after, 2).unwrap();
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            assert!(page.len() <= 2);
+            seen.extend(page.iter().map(|(hash, _)| *hash));
+        }
+        assert_eq!(seen, hashes);
+        for hash in &hashes {
+            catalog.forget_torrent(*hash).unwrap();
+            assert_eq!(catalog.torrent(*hash).unwrap(), None);
+            assert_eq!(catalog.order(*hash).unwrap(), None);
+        }
+        assert_eq!((catalog.torrent_count().unwrap(), catalog.shards().unwrap()), (0, vec![]));
+        assert_eq!(catalog.url(&url(b"a")).unwrap().unwrap().infohash, None);
+    }
+
+    #[test]
+    fn reads_torrents_of_before_there_were_packs() {
+        let record: TorrentRecord =
+            serde_json::from_str(r#"{"url":"/offsystem/v4/x","trackers":[]}"#).unwrap();
+        assert_eq!(record.url.as_deref(), Some("/offsystem/v4/x"));
     }
 }

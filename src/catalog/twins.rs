@@ -6,7 +6,8 @@
 use crate::id::InfoHash;
 use crate::off::OffUrl;
 
-use super::{Catalog, CatalogError, INFO, TORRENTS, TorrentRecord, URLS, key};
+use super::urls::key;
+use super::{Catalog, CatalogError, INFO, TORRENTS, TorrentRecord, URLS};
 
 impl Catalog {
     /// Remembers a twin of the torrent that carries an OFF URL which is known, under everything that
@@ -26,7 +27,7 @@ impl Catalog {
         known.twins.dedup();
         let key = key(url);
         let value = self.encoded(key.as_bytes(), &known)?;
-        let twin = TorrentRecord { url: key.clone(), trackers: trackers.to_vec() };
+        let twin = TorrentRecord { url: Some(key.clone()), trackers: trackers.to_vec() };
         let of = |hash: &InfoHash| Ok((*hash, self.encoded(hash.as_bytes(), &twin)?));
         let twins = handshakes.iter().map(of).collect::<Result<Vec<_>, CatalogError>>()?;
         self.write("extend", |transaction| {
@@ -37,15 +38,6 @@ impl Catalog {
             }
             Ok(())
         })
-    }
-
-    /// The torrent that handshakes call this.
-    pub fn torrent(&self, infohash: InfoHash) -> Result<Option<TorrentRecord>, CatalogError> {
-        let found = self.read(|transaction| {
-            let found = transaction.open_table(TORRENTS)?.get(infohash.as_bytes())?;
-            Ok(found.map(|value| value.value().to_vec()))
-        })?;
-        found.map(|bytes| self.parsed(infohash.as_bytes(), &bytes)).transpose()
     }
 }
 

@@ -86,7 +86,7 @@ struct StoreStat {
     bytes: u64,
     damaged: u64,
     urls: usize,
-    torrents: usize,
+    torrents: u64,
     /// Pairs: used by so many URLs, so many blocks.
     sharing: Vec<(u32, u64)>,
     stored_per_byte: f64,
@@ -131,7 +131,7 @@ fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
         bytes: census.bytes,
         damaged: census.damaged,
         urls: urls.len(),
-        torrents: client.catalog().torrents()?.len(),
+        torrents: client.catalog().torrent_count()?,
         sharing,
         stored_per_byte: ratio(census.bytes, lengths),
     };

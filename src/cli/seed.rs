@@ -232,14 +232,15 @@ async fn run_until_stopped(swarms: Swarms, seeding: Vec<Swarm>, output: Output, 
 fn published_urls(client: &Client) -> Result<Vec<OffUrl>, CliError> {
     let torrents = client.catalog().torrents()?;
     // The twins of a torrent carry the same URL.
-    let urls: BTreeSet<&str> = torrents.iter().map(|(_, record)| record.url.as_str()).collect();
+    let urls: BTreeSet<&str> =
+        torrents.iter().filter_map(|(_, record)| record.url.as_deref()).collect();
     Ok(urls.into_iter().filter_map(|url| OffUrl::parse(url).ok()).collect())
 }
 
 fn known_trackers(client: &Client, url: &OffUrl) -> Result<Vec<String>, CliError> {
     let key = url.canonical().to_string();
     let torrents = client.catalog().torrents()?;
-    let known = torrents.into_iter().find(|(_, record)| record.url == key);
+    let known = torrents.into_iter().find(|(_, record)| record.url.as_ref() == Some(&key));
     Ok(known.map(|(_, record)| record.trackers).unwrap_or_default())
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::client::survey::Survey;
 use crate::client::{Client, PublishError, ReadError};
 use crate::off::OffUrl;
+use crate::store::Presence;
 use crate::torrent::magnet::Magnet;
 use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, Version, content_name};
 
@@ -36,6 +37,8 @@ struct Shown {
     web_seeds: Vec<String>,
     /// OFF blocks it carries.
     blocks: Option<u64>,
+    /// Whether the torrent file lists their ids.
+    lists_blocks: bool,
     not_off: Option<String>,
     /// The OFF URL it carries, if it is known.
     url: Option<String>,
@@ -118,7 +121,7 @@ fn of_magnet(global: &Global, text: &str, output: Output) -> Result<Shown, CliEr
     {
         let (trackers, web_seeds) = (magnet.trackers, magnet.web_seeds);
         let piece_layers = PieceLayers::default();
-        let metainfo = Metainfo { info, trackers, web_seeds, piece_layers };
+        let metainfo = Metainfo { info, trackers, web_seeds, piece_layers, ids: None };
         return of_torrent(&metainfo, Some(client));
     }
     let mut shown = Shown {
@@ -179,6 +182,7 @@ fn of_torrent(metainfo: &Metainfo, client: Option<&Client>) -> Result<Shown, Cli
         trackers: trackers.clone(),
         web_seeds: web_seeds.clone(),
         blocks: blocks.as_ref().ok().copied(),
+        lists_blocks: metainfo.ids.is_some(),
         not_off: blocks.as_ref().err().map(|why| why.0.clone()),
         ..Shown::default()
     };
@@ -189,20 +193,32 @@ fn of_torrent(metainfo: &Metainfo, client: Option<&Client>) -> Result<Shown, Cli
                 shown.url = Some(url.to_string());
                 shown.blocks_here = survey.map(|all| all.blocks - all.lacking());
             }
-            None => {
-                let begun = client.catalog().download(info.infohash)?;
-                shown.blocks_here = Some(begun.len() as u64);
-            }
+            None => shown.blocks_here = Some(held(client, metainfo)?),
         }
     }
     Ok(shown)
+}
+
+/// How many blocks of a torrent without a URL are here: a pack's, or those of a download begun.
+fn held(client: &Client, metainfo: &Metainfo) -> Result<u64, CliError> {
+    let infohash = metainfo.info.infohash;
+    let known = client.catalog().order(infohash)?;
+    let Some(ids) = known.as_ref().or(metainfo.ids.as_ref()) else {
+        return Ok(client.catalog().download(infohash)?.len() as u64);
+    };
+    let mut held = 0;
+    for id in ids {
+        held += u64::from(client.store().presence(id)? == Presence::Held);
+    }
+    Ok(held)
 }
 
 /// The OFF URL of the catalog that a torrent of so many blocks carries.
 fn url_of(client: &Client, info: &Info, blocks: u64) -> Result<Option<OffUrl>, CliError> {
     for name in info.handshakes() {
         let record = client.catalog().torrent(name)?;
-        if let Some(url) = record.and_then(|record| OffUrl::parse(&record.url).ok()) {
+        let url = record.and_then(|record| record.url);
+        if let Some(url) = url.and_then(|url| OffUrl::parse(&url).ok()) {
             return Ok(Some(url));
         }
     }
@@ -280,7 +296,8 @@ fn lines(shown: &Shown) -> Vec<String> {
         lines.push(format!("carries       nothing for us, not an OFF torrent: {}", short(why)));
         return lines;
     }
-    lines.extend(shown.blocks.map(|blocks| format!("carries       {blocks} OFF blocks")));
+    let listed = if shown.lists_blocks { ", listed" } else { "" };
+    lines.extend(shown.blocks.map(|blocks| format!("carries       {blocks} OFF blocks{listed}")));
     let url = shown.url.as_deref();
     lines.push(format!("OFF URL       {}", url.unwrap_or("not known here")));
     lines.extend(shown.blocks_here.map(|here| format!("here          {here} blocks")));

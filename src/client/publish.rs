@@ -80,7 +80,10 @@ impl Client {
             }
         };
         let (trackers, web_seeds) = (trackers.to_vec(), Vec::new());
-        Ok(Published { metainfo: Metainfo { info, trackers, web_seeds, piece_layers }, order })
+        Ok(Published {
+            metainfo: Metainfo { info, trackers, web_seeds, piece_layers, ids: None },
+            order,
+        })
     }
 
     /// The Merkle tree over blocks in the order of their torrent, for those that ask for its hashes.
@@ -100,7 +103,7 @@ impl Client {
         let blocks = order.len() as u64;
         if let Some(known) = self.known_info(url)? {
             // One that was joined may be a hybrid or have keys of its own: another swarm's.
-            let pieces: Vec<_> = known.piece_hashes().collect();
+            let pieces = known.piece_hashes()?;
             if Info::of_blocks(first, blocks, &pieces).is_ok_and(|ours| ours == known) {
                 return Ok(known);
             }

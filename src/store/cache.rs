@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
@@ -15,7 +15,8 @@ use crate::id::BlockId;
 use crate::off::Block;
 
 use super::{
-    BlockStore, Digests, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
+    UseCount,
 };
 
 /// A store with a cache of whole blocks in front.
@@ -125,6 +126,14 @@ impl<S: Upkeep> Upkeep for CachedStore<S> {
 
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
         self.inner.walk(place, most)
+    }
+
+    fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError> {
+        self.inner.locate(id)
+    }
+
+    fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError> {
+        self.inner.file_of(place, blocks)
     }
 
     fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {

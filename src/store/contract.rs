@@ -8,8 +8,8 @@ use crate::id::{BlockId, MerkleRoot, PieceHash};
 use crate::off::{Block, BlockSize};
 
 use super::{
-    BlockStore, CachedStore, Digests, Folder, Mark, MemoryStore, Presence, QuotaStore, SlabStore,
-    StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, CachedStore, Digests, Folder, Located, Mark, MemoryStore, Presence, QuotaStore,
+    SlabStore, StoreCensus, StoreError, Upkeep, UseCount,
 };
 
 fn blocks(count: usize) -> Vec<Block> {
@@ -201,6 +201,10 @@ fn walks_over_everything_once(store: &dyn Upkeep) {
         found.extend(part.iter().map(|(_, id)| *id));
     }
     assert_eq!((found.len(), found.into_iter().collect::<HashSet<_>>()), (7, ids));
+    for (place, id) in store.walk(0, 7).unwrap() {
+        assert_eq!(store.locate(&id).unwrap(), Some(Located { place, len: BLOCK }));
+    }
+    assert_eq!(store.locate(&BlockId::of(b"absent")).unwrap(), None);
 }
 
 fn keeps_digests_as_long_as_blocks(store: &dyn Upkeep) {
@@ -338,6 +342,10 @@ fn a_pack_is_adopted_in_place_and_never_written() {
         assert!(matches!(store.adopt(&short), Err(StoreError::NotAPack { .. })));
     }
     let store = slabs(&home);
+    let first = store.locate(&blocks[0].id()).unwrap().unwrap().place;
+    assert_eq!(store.file_of(first, 5).unwrap(), Some(pack.canonicalize().unwrap()));
+    assert_eq!(store.file_of(first, 4).unwrap(), None);
+    assert_eq!(store.file_of(first + 1, 4).unwrap(), None);
     assert_eq!(store.get(&blocks[4].id()).unwrap().as_ref(), Some(&blocks[4]));
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "only the index is new");
     put_all(&store, 1);

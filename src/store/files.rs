@@ -122,6 +122,19 @@ impl Files {
         Place { file, offset: (slot - file * SLOTS_PER_SLAB) * self.slot_len }
     }
 
+    /// The file that consists of so many slots from one on, and of nothing else.
+    pub(super) fn of_exactly(&self, slot: u64, slots: u64) -> Result<Option<PathBuf>, StoreError> {
+        let Place { file, offset } = self.place(slot);
+        let len = slots * self.slot_len;
+        // A slab of ours that is not full grows; what is told of it now is wrong soon.
+        let is_whole = file >= FOREIGN_SLAB || slots == SLOTS_PER_SLAB;
+        if offset != 0 || !is_whole {
+            return Ok(None);
+        }
+        let found = self.file(file)?.len().map_err(|error| self.failed("look at", file, error))?;
+        Ok((found == len).then(|| self.path(file)))
+    }
+
     fn pack_of(&self, slab: u64) -> Option<Pack> {
         if slab < FOREIGN_SLAB {
             return None;

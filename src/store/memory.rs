@@ -1,7 +1,7 @@
 //! A store in memory: the plainest thing that keeps the contract.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rand::SeedableRng;
@@ -14,7 +14,8 @@ use crate::off::Block;
 
 use super::lease::Leases;
 use super::{
-    BlockStore, Digests, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
+    UseCount,
 };
 
 /// Blocks in a map. Nothing survives the process, so `commit` has nothing to do.
@@ -202,6 +203,17 @@ impl Upkeep for MemoryStore {
         ids.sort_unstable();
         let from = usize::try_from(place).unwrap_or(usize::MAX);
         Ok((0..).zip(ids).skip(from).take(most).collect())
+    }
+
+    fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError> {
+        let state = self.state();
+        let Some(held) = state.blocks.get(id) else { return Ok(None) };
+        let place = state.blocks.keys().filter(|other| *other < id).count() as u64;
+        Ok(Some(Located { place, len: held.block.size().len() as u64 }))
+    }
+
+    fn file_of(&self, _: u64, _: u64) -> Result<Option<PathBuf>, StoreError> {
+        Ok(None)
     }
 
     fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {

@@ -121,6 +121,13 @@ pub trait Upkeep: BlockStore {
     /// while they stay: for walks that can be broken off and taken up again.
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError>;
 
+    /// Where a block is in the order of [`walk`](Self::walk); `None` if it is not held.
+    fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError>;
+
+    /// The file that consists of the `blocks` native blocks from `place` on and of nothing else,
+    /// if there is one. It is for reading only, and only while these blocks stay.
+    fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError>;
+
     /// All blocks found damaged and not replaced yet.
     fn damaged(&self) -> Result<Vec<BlockId>, StoreError>;
 
@@ -145,6 +152,15 @@ pub struct Mark {
     pub uses: i32,
     /// Pinned URLs that use it more, or less.
     pub pins: i32,
+}
+
+/// A block that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Located {
+    /// Its place in the order of [`Upkeep::walk`].
+    pub place: u64,
+    /// Bytes of the block.
+    pub len: u64,
 }
 
 /// What a block is worth.

@@ -5,7 +5,7 @@
 //! go. If that is not enough the put fails and everything stays as it was.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +14,8 @@ use crate::limits::{BLOCK_LEN, EVICT_AHEAD};
 use crate::off::Block;
 
 use super::{
-    BlockStore, Digests, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
+    UseCount,
 };
 
 /// A store with a limit.
@@ -160,6 +161,14 @@ impl<S: Upkeep> Upkeep for QuotaStore<S> {
 
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
         self.inner.walk(place, most)
+    }
+
+    fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError> {
+        self.inner.locate(id)
+    }
+
+    fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError> {
+        self.inner.file_of(place, blocks)
     }
 
     fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {

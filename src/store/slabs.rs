@@ -16,7 +16,7 @@
 //! points to; those are free. Every read is verified, because disks lie.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::id::BlockId;
@@ -30,8 +30,8 @@ use super::index::{Entry, Index};
 use super::lease::Leases;
 use super::shuffle::Shuffled;
 use super::{
-    BlockStore, Digests, Disk, Draws, Lease, Mark, Presence, StoreCensus, StoreError, Upkeep,
-    UseCount,
+    BlockStore, Digests, Disk, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError,
+    Upkeep, UseCount,
 };
 
 /// Bytes of a native block, as the index counts them.
@@ -343,6 +343,15 @@ impl Upkeep for SlabStore {
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
         self.commit()?;
         self.index.from(place, most)
+    }
+
+    fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError> {
+        let entry = self.entry(id)?;
+        Ok(entry.map(|entry| Located { place: entry.slot, len: u64::from(entry.len) }))
+    }
+
+    fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError> {
+        self.files.of_exactly(place, blocks)
     }
 
     fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {

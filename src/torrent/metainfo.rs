@@ -6,13 +6,23 @@
 //! | key | value |
 //! |---|---|
 //! | `length` | blocks * 131072 |
-//! | `name` | first 16 hex digits of the first block's id (the descriptor's), then `.off` |
+//! | `name` | first 16 hex digits of the first block's id (the descriptor's), then `.off`; for a pack that is not one OFF URL's, of SHA-256 over the ids of its blocks ([`PackId`]) |
 //! | `piece length` | 131072, or a power of two of them, see [`mapping`] |
 //! | `pieces` | SHA-1 of each piece, 20 bytes each |
 //!
 //! Its twin of version 2 has `file tree` and `meta version` in place of `length` and `pieces`, and
 //! the piece layer beside the info dict; the hybrid twin has all of them. Both are made on request
 //! only and have infohashes of their own.
+//!
+//! The `.torrent` file of a pack has one key of our own beside `info`, where it changes nothing for
+//! anybody else:
+//!
+//! | key | value |
+//! |---|---|
+//! | `off ids` | the ids of the blocks, 32 bytes each, in their order |
+//!
+//! It tells which piece to ask for to have one block. Packs of more than 262,144 blocks have
+//! none.
 //!
 //! Torrents of other programs are read for `torrent show`; only those of the forms above carry
 //! blocks. The infohash is always over the info dict's bytes as they came. Whatever the bytes are,
@@ -30,8 +40,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::bencode::{self, BencodeError, Token, Tokens, put_string};
-use crate::id::{BlockId, InfoHash, InfoHashV2, PieceHash};
-use crate::limits::{BLOCK_LEN, MAX_HINTS, MAX_METAINFO_LEN, MAX_PIECE_LEN};
+use crate::id::{BlockId, ID_LEN, InfoHash, InfoHashV2, PackId, PieceHash};
+use crate::limits::{BLOCK_LEN, MAX_HINTS, MAX_LISTED_IDS, MAX_METAINFO_LEN, MAX_PIECE_LEN};
 
 use super::{mapping, merkle};
 
@@ -149,6 +159,9 @@ pub struct Metainfo {
     pub web_seeds: Vec<String>,
     /// Hashes of the pieces of files of version 2 that have more than one.
     pub piece_layers: PieceLayers,
+    /// The blocks in order, as the maker of the file says: as many as
+    /// [`Info::content_blocks`], and unchecked.
+    pub ids: Option<Vec<BlockId>>,
 }
 
 impl Info {
@@ -222,10 +235,13 @@ impl Info {
         all
     }
 
-    /// The SHA-1 hashes of the pieces; none if it is of version 2 only.
-    pub fn piece_hashes(&self) -> impl ExactSizeIterator<Item = PieceHash> {
+    /// The SHA-1 hashes of its pieces; an error if it is of version 2 only.
+    pub fn piece_hashes(&self) -> Result<Vec<PieceHash>, MetainfoError> {
+        if !self.version.has_v1() {
+            return Err(form("it has no pieces of version 1"));
+        }
         let hashes = self.raw.get(self.hashes.clone()).unwrap_or_default();
-        hashes.as_chunks().0.iter().map(|hash| PieceHash::from_bytes(*hash))
+        Ok(hashes.chunks(PieceHash::LEN).filter_map(PieceHash::from_slice).collect())
     }
 
     /// Bytes of all files.
@@ -299,7 +315,9 @@ impl Metainfo {
                 trackers.push(tracker);
             }
         }
-        Ok(Self { info, trackers, web_seeds: strings(fields.value("url-list")), piece_layers })
+        let web_seeds = strings(fields.value("url-list"));
+        let ids = fields.value("off ids").map(|ids| listed(ids, &info)).transpose()?;
+        Ok(Self { info, trackers, web_seeds, piece_layers, ids })
     }
 
     /// Writes the `.torrent` file. It depends on its fields alone.
@@ -322,6 +340,10 @@ impl Metainfo {
         }
         put_string(&mut out, "info");
         out.extend_from_slice(&self.info.raw);
+        if let Some(ids) = self.ids.as_ref().filter(|ids| ids.len() <= MAX_LISTED_IDS) {
+            put_string(&mut out, "off ids");
+            put_string(&mut out, ids.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<_>>());
+        }
         if self.info.version.has_v2() {
             put_string(&mut out, "piece layers");
             self.piece_layers.encode(&mut out);
@@ -342,7 +364,28 @@ impl Metainfo {
 /// The name of the content file of the torrent whose first block is `first`.
 #[must_use]
 pub fn content_name(first: BlockId) -> String {
-    let hex = data_encoding::HEXLOWER.encode(first.as_bytes());
+    file_name(first.as_bytes())
+}
+
+/// The name of the content file of the torrent of a pack that is not one OFF URL's.
+#[must_use]
+pub fn pack_name(ids: &[BlockId]) -> String {
+    file_name(PackId::of(ids).as_bytes())
+}
+
+/// The blocks that a torrent says it carries.
+fn listed(value: &[u8], info: &Info) -> Result<Vec<BlockId>, MetainfoError> {
+    let wrong = |why: String| form(&format!("it lists OFF blocks, but {why}"));
+    let ids = bencode::string(value).ok_or_else(|| wrong("not as a string".into()))?;
+    let blocks = info.content_blocks().map_err(|why| wrong(format!("carries none: {}", why.0)))?;
+    if ids.len() as u64 != blocks * ID_LEN as u64 {
+        return Err(wrong(format!("{} bytes of ids are not those of {blocks} blocks", ids.len())));
+    }
+    Ok(ids.chunks(ID_LEN).filter_map(BlockId::from_slice).collect())
+}
+
+fn file_name(digest: &[u8]) -> String {
+    let hex = data_encoding::HEXLOWER.encode(digest);
     format!("{}{EXTENSION}", hex.get(..16).unwrap_or_default())
 }
 

@@ -415,7 +415,8 @@ fn source(wanted: &Wanted) -> AddTorrent<'static> {
         Some(info) => {
             let (trackers, web_seeds) = (wanted.trackers.clone(), Vec::new());
             let piece_layers = super::metainfo::PieceLayers::default();
-            let metainfo = Metainfo { info: info.clone(), trackers, web_seeds, piece_layers };
+            let metainfo =
+                Metainfo { info: info.clone(), trackers, web_seeds, piece_layers, ids: None };
             AddTorrent::from_bytes(metainfo.encode())
         }
         None => {

@@ -14,7 +14,17 @@ impl Info {
         blocks: u64,
         pieces: &[PieceHash],
     ) -> Result<Self, MetainfoError> {
-        Self::decode(encoded(&content_name(first), blocks, Some(pieces), None).into())
+        Self::named(content_name(first), blocks, pieces)
+    }
+
+    /// Makes the info dict of a torrent of `blocks` blocks with a name of its own, from the hashes
+    /// of its pieces.
+    pub fn named(
+        name: impl AsRef<str>,
+        blocks: u64,
+        pieces: &[PieceHash],
+    ) -> Result<Self, MetainfoError> {
+        Self::decode(encoded(name.as_ref(), blocks, Some(pieces), None).into())
     }
 
     /// Makes the info dict of its twin of version 2, from the root over all blocks; of the hybrid

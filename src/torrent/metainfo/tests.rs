@@ -38,9 +38,40 @@ fn torrent_files_round_trip() {
     {
         let web_seeds = trackers.clone();
         let piece_layers = PieceLayers::default();
-        let metainfo = Metainfo { info: info(3), trackers, web_seeds, piece_layers };
+        let ids = Some((0..3_u8).map(|n| BlockId::of(&[n])).collect());
+        let metainfo = Metainfo { info: info(3), trackers, web_seeds, piece_layers, ids };
         assert_eq!(Metainfo::decode(&metainfo.encode()).unwrap(), metainfo);
     }
+}
+
+#[test]
+fn a_list_of_blocks_must_name_each_of_them() {
+    let metainfo = |ids| {
+        let (trackers, web_seeds, piece_layers) = (vec![], vec![], PieceLayers::default());
+        Metainfo { info: info(3), trackers, web_seeds, piece_layers, ids: Some(ids) }
+    };
+    let (plain, id) = (Metainfo { ids: None, ..metainfo(vec![]) }, BlockId::of(b"x"));
+    let listing = metainfo(vec![id; 3]);
+    assert_eq!(plain.info.infohash, listing.info.infohash);
+    assert_eq!(plain.encode().len() + "7:off ids96:".len() + 96, listing.encode().len());
+    for ids in [vec![], vec![id; 2], vec![id; 4]] {
+        let error = Metainfo::decode(&metainfo(ids).encode()).unwrap_err();
+        assert!(error.to_string().contains("not those of 3 blocks"), "{error}");
+    }
+    let list = [b"d4:info", &*plain.info.raw, b"7:off idsli1eee"].concat();
+    let error = Metainfo::decode(&list).unwrap_err();
+    assert!(error.to_string().contains("not as a string"), "{error}");
+    let foreign = b"d4:infod6:lengthi0e4:name1:x12:piece lengthi1e6:pieces0:e7:off ids0:e";
+    let error = Metainfo::decode(foreign).unwrap_err();
+    assert!(error.to_string().contains("carries none"), "{error}");
+}
+
+#[test]
+fn packs_are_named_by_all_their_blocks_in_order() {
+    let ids = [BlockId::of(b"x"), BlockId::of(b"y")];
+    let all = [*ids[0].as_bytes(), *ids[1].as_bytes()].concat();
+    assert_eq!(pack_name(&ids), content_name(BlockId::of(&all)));
+    assert_ne!(pack_name(&ids), pack_name(&[ids[1], ids[0]]));
 }
 
 #[test]
@@ -89,13 +120,13 @@ fn twins(blocks: u64) -> [Metainfo; 2] {
     let roots: Vec<_> = (0..blocks).map(|at| MerkleRoot::of_leaf(&at.to_le_bytes())).collect();
     let layers = merkle::Layers::of_blocks(roots);
     let v1 = info(blocks);
-    let pieces: Vec<_> = v1.piece_hashes().collect();
+    let pieces = v1.piece_hashes().unwrap();
     [None, Some(pieces.as_slice())].map(|pieces| {
         let first = BlockId::of(b"chain");
         let info = Info::twin_of_blocks(first, blocks, layers.root(), pieces).unwrap();
         let height = merkle::piece_height(info.piece_length).unwrap();
         let piece_layers = PieceLayers::of_file(layers.root(), layers.layer(height).unwrap());
-        Metainfo { info, trackers: Vec::new(), web_seeds: Vec::new(), piece_layers }
+        Metainfo { info, trackers: Vec::new(), web_seeds: Vec::new(), piece_layers, ids: None }
     })
 }
 
@@ -114,10 +145,10 @@ fn twins_round_trip_and_have_names_of_their_own() {
         let short = v2.info.infohash_v2.unwrap().truncated();
         assert_eq!((v2.info.infohash, v2.info.handshakes()), (short, vec![short]));
         assert!(v2.info.blocks().unwrap_err().to_string().contains("version 2 only"));
-        assert_eq!(v2.info.piece_hashes().len(), 0);
+        assert!(v2.info.piece_hashes().is_err());
         assert_eq!(hybrid.info.infohash, InfoHash::of(&hybrid.info.raw));
         assert_eq!((hybrid.info.blocks(), hybrid.info.handshakes().len()), (Ok(blocks), 2));
-        assert!(hybrid.info.piece_hashes().eq(ordinary.piece_hashes()));
+        assert_eq!(hybrid.info.piece_hashes(), ordinary.piece_hashes());
     }
 }
 

@@ -1,0 +1,429 @@
+//! The front: one TCP port for everything, and whom it lets in.
+//!
+//! The first 48 bytes of a connection name a torrent. One that is in use gets the connection; one
+//! that the [`Library`] knows is taken into use; anything else is closed without an answer.
+//! Nothing is held for a torrent without peers: it leaves use when the last one is gone.
+//!
+//! A stranger must have shaken hands within [`SHAKE`]; one address has at most
+//! [`MAX_PER_ADDRESS`] connections (on this machine many programs share one), all together at most
+//! `max_peers`. When that is reached, whoever has exchanged nothing for longest makes room.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::id::InfoHash;
+use crate::limits::{MAX_CHECKS, MAX_PER_ADDRESS};
+
+use super::content::{Content, Library, Verdict};
+use super::driver::Connection;
+use super::exchange::Whole;
+use super::handshake::{HANDSHAKE_LEN, Handshake, PeerId, ROUTED_LEN};
+use super::live::{Live, locked};
+use super::pool::Bans;
+use super::rate::Rate;
+use super::tender;
+
+/// How long both handshakes may take together.
+pub const SHAKE: Duration = Duration::from_secs(10);
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The pause after a failed accept: most often there is no file descriptor left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the front keeps to.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at most.
+    pub max_peers: usize,
+    /// Peers of one torrent served at a time.
+    pub slots: usize,
+    /// Bytes a second out; no limit if `None`.
+    pub upload: Option<NonZeroU32>,
+    /// Bytes a second in; no limit if `None`.
+    pub download: Option<NonZeroU32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_peers: 200, slots: 8, upload: None, download: None }
+    }
+}
+
+/// What all connections share.
+pub(super) struct Shared {
+    peer_id: PeerId,
+    pub(super) port: u16,
+    pub(super) limits: Limits,
+    pub(super) upload: Rate,
+    pub(super) download: Rate,
+    /// Whether an address that a stranger named may be dialled.
+    pub(super) may_dial: fn(SocketAddr) -> bool,
+    library: Arc<dyn Library>,
+    pub(super) lives: Mutex<HashMap<InfoHash, Arc<Live>>>,
+    bans: Mutex<Bans>,
+    per_address: Mutex<HashMap<IpAddr, usize>>,
+    places: Arc<Semaphore>,
+    checks: Semaphore,
+    /// Bytes received and sent by torrents that are not in use any more.
+    past: [AtomicU64; 2],
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// An open port and everything that came through it.
+pub struct Front {
+    shared: Arc<Shared>,
+    listen: SocketAddr,
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+impl Front {
+    /// Serves what comes to a port, until it is dropped.
+    pub fn serve(
+        listener: TcpListener,
+        library: Arc<dyn Library>,
+        limits: Limits,
+        may_dial: fn(SocketAddr) -> bool,
+    ) -> std::io::Result<Self> {
+        let listen = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            peer_id: peer_id(),
+            port: listen.port(),
+            limits,
+            upload: Rate::new(limits.upload),
+            download: Rate::new(limits.download),
+            may_dial,
+            library,
+            lives: Mutex::default(),
+            bans: Mutex::default(),
+            per_address: Mutex::default(),
+            places: Arc::new(Semaphore::new(limits.max_peers)),
+            checks: Semaphore::new(MAX_CHECKS),
+            past: Default::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        shared.tasks.spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { shared, listen })
+    }
+
+    /// The port.
+    #[must_use]
+    pub const fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Who we say we are.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.shared.peer_id
+    }
+
+    /// Takes a torrent into use, and keeps it so until [`let_go`](Self::let_go).
+    #[must_use]
+    pub fn hold(&self, infohash: InfoHash) -> Arc<Live> {
+        let live = self.shared.enter(infohash);
+        live.holders.fetch_add(1, Ordering::AcqRel);
+        live
+    }
+
+    /// Ends what [`hold`](Self::hold) began. Peers that are there are served on.
+    pub fn let_go(&self, live: &Live) {
+        live.holders.fetch_sub(1, Ordering::AcqRel);
+        live.peers_changed.notify_one();
+    }
+
+    /// Begins to exchange the pieces of a torrent. Reads the disk.
+    pub fn begin(&self, live: &Live, content: Arc<dyn Content>) {
+        live.begin(content, self.shared.limits.slots);
+    }
+
+    /// Dials a peer for a torrent that the library knows.
+    pub fn dial(&self, infohash: InfoHash, peer: SocketAddr) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.tasks.spawn(async move {
+            if let Some(live) = shared.find(infohash).await {
+                live.add_peers([peer], false);
+            }
+        });
+    }
+
+    /// The torrents in use.
+    #[must_use]
+    pub fn lives(&self) -> Vec<Arc<Live>> {
+        self.shared.lives()
+    }
+
+    /// Bytes received and sent since the port was opened.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        let [received, sent] = &self.shared.past;
+        let past = (received.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
+        let now = self.lives().into_iter().map(|live| live.traffic());
+        now.fold(past, |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
+    /// Checks a piece that came otherwise than through a connection.
+    pub async fn check(&self, live: &Arc<Live>, whole: Whole) {
+        self.shared.check(live, whole).await;
+    }
+
+    /// Waits until bytes of a download may pass.
+    pub async fn pass(&self, bytes: usize) {
+        self.shared.download.pass(bytes).await;
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Shared {
+    fn lives(&self) -> Vec<Arc<Live>> {
+        locked(&self.lives).values().cloned().collect()
+    }
+
+    /// The torrent in use by this name, which is new to it otherwise.
+    fn enter(self: &Arc<Self>, infohash: InfoHash) -> Arc<Live> {
+        let mut lives = locked(&self.lives);
+        let live = lives.entry(infohash).or_insert_with(|| {
+            let live = Arc::new(Live::new(infohash));
+            self.tasks.spawn(tender::tend(Arc::clone(&live), Arc::clone(self)));
+            live
+        });
+        Arc::clone(live)
+    }
+
+    /// Takes a torrent out of use if nobody needs it: whether it is out.
+    pub(super) fn leave(&self, live: &Arc<Live>) -> bool {
+        let mut lives = locked(&self.lives);
+        let needed = live.holders.load(Ordering::Acquire) > 0 || live.connections() > 0;
+        // The table, this task, and nobody who is just about to use it.
+        let out = !needed && Arc::strong_count(live) <= 2;
+        if out {
+            lives.remove(&live.infohash());
+            let (received, sent) = live.traffic();
+            for (past, now) in self.past.iter().zip([received, sent]) {
+                past.fetch_add(now, Ordering::Relaxed);
+            }
+        }
+        out
+    }
+
+    /// A torrent in use, or one of the library.
+    async fn find(self: &Arc<Self>, infohash: InfoHash) -> Option<Arc<Live>> {
+        if let Some(live) = locked(&self.lives).get(&infohash) {
+            return Some(Arc::clone(live));
+        }
+        let shared = Arc::clone(self);
+        let found = tokio::task::spawn_blocking(move || {
+            let content = shared.library.find(infohash)?;
+            let live = shared.enter(infohash);
+            live.begin(content, shared.limits.slots);
+            Some(live)
+        });
+        found.await.ok().flatten()
+    }
+
+    /// Checks a piece that has come; whoever lied about it is banned.
+    pub(super) async fn check(self: &Arc<Self>, live: &Arc<Live>, (piece, parts): Whole) {
+        let Some(content) = live.content().map(Arc::clone) else { return };
+        // So many pieces wait for their check at most; then no more are read from the sockets.
+        let Ok(permit) = self.checks.acquire().await else { return };
+        permit.forget();
+        let (shared, live) = (Arc::clone(self), Arc::clone(live));
+        self.tasks.spawn(async move {
+            let taken = tokio::task::spawn_blocking(move || content.take(piece, &parts)).await;
+            shared.checks.add_permits(1);
+            for liar in live.verdict(piece, taken.unwrap_or(Verdict::Failed)) {
+                tracing::info!(%liar, "a peer gave wrong bytes; it is banned");
+                locked(&shared.bans).add(liar, Instant::now());
+            }
+        });
+    }
+
+    /// Dials a peer and speaks to it: whether that was of any use.
+    /// `dialling` is given back as soon as it is connected.
+    pub(super) async fn dial(
+        self: Arc<Self>,
+        live: Arc<Live>,
+        peer: SocketAddr,
+        dialling: OwnedSemaphorePermit,
+    ) -> bool {
+        if locked(&self.bans).has(peer, Instant::now()) {
+            return false;
+        }
+        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else { return false };
+        let connected = timeout(CONNECT, TcpStream::connect(peer)).await;
+        let Ok(Ok(mut stream)) = connected else { return false };
+        let theirs = match timeout(SHAKE, self.shake_first(&mut stream, live.infohash())).await {
+            Ok(Ok(Some(theirs))) if self.is_welcome(&live, &theirs) => theirs,
+            _ => return false,
+        };
+        drop(dialling);
+        self.speak(live, stream, theirs, peer, true).await
+    }
+
+    async fn shake_first(
+        &self,
+        stream: &mut TcpStream,
+        infohash: InfoHash,
+    ) -> std::io::Result<Option<Handshake>> {
+        let _ = stream.set_nodelay(true);
+        stream.write_all(&Handshake::ours(infohash, self.peer_id).encode()).await?;
+        let mut bytes = [0; HANDSHAKE_LEN];
+        stream.read_exact(&mut bytes).await?;
+        Ok(Handshake::decode(&bytes).filter(|theirs| theirs.infohash == infohash))
+    }
+
+    /// Whether a peer is neither ourselves nor connected already.
+    fn is_welcome(&self, live: &Live, theirs: &Handshake) -> bool {
+        theirs.peer_id != self.peer_id && !live.knows_peer(&theirs.peer_id)
+    }
+
+    async fn answer(self: Arc<Self>, mut stream: TcpStream, remote: SocketAddr) {
+        let shaken = timeout(SHAKE, self.shake_second(&mut stream)).await;
+        if let Ok(Ok(Some((live, theirs)))) = shaken
+            && self.is_welcome(&live, &theirs)
+        {
+            self.speak(live, stream, theirs, remote, false).await;
+        }
+    }
+
+    async fn shake_second(
+        self: &Arc<Self>,
+        stream: &mut TcpStream,
+    ) -> std::io::Result<Option<(Arc<Live>, Handshake)>> {
+        let _ = stream.set_nodelay(true);
+        let mut bytes = [0; HANDSHAKE_LEN];
+        let (routed, peer_id) = bytes.split_at_mut(ROUTED_LEN);
+        stream.read_exact(routed).await?;
+        let infohash = routed.first_chunk().and_then(Handshake::route);
+        let Some(infohash) = infohash else { return Ok(None) };
+        let Some(live) = self.find(infohash).await else { return Ok(None) };
+        // Some send their peer id only when they have seen our handshake.
+        stream.write_all(&Handshake::ours(infohash, self.peer_id).encode()).await?;
+        stream.read_exact(peer_id).await?;
+        Ok(Handshake::decode(&bytes).map(|theirs| (live, theirs)))
+    }
+
+    async fn speak(
+        self: &Arc<Self>,
+        live: Arc<Live>,
+        stream: TcpStream,
+        theirs: Handshake,
+        remote: SocketAddr,
+        dialled: bool,
+    ) -> bool {
+        let infohash = live.infohash();
+        let connection = Connection { live, shared: Arc::clone(self), theirs, remote, dialled };
+        let (ended, was_of_use) = connection.run(stream).await;
+        tracing::debug!(%infohash, %remote, error = &ended as &dyn std::error::Error, "peer gone");
+        was_of_use
+    }
+
+    /// Ends the connection that has exchanged nothing for longest, if there is one.
+    fn make_place(&self) {
+        let links = self.lives().into_iter().flat_map(|live| {
+            let standing = |key| live.with(|exchange| exchange.standing(key)).flatten();
+            let links = live.links().into_iter();
+            links.map(|(key, link)| (standing(key).unwrap_or_default(), link)).collect::<Vec<_>>()
+        });
+        let idle = links
+            .filter(|(one, link)| one.rate_in + one.rate_out == 0 && link.remote.is_some())
+            .min_by_key(|(one, _)| one.received + one.sent)
+            .map(|(_, link)| link);
+        if let Some(link) = idle {
+            link.end();
+        }
+    }
+
+    fn count(&self, ip: IpAddr) -> Option<Counted<'_>> {
+        let mut per_address = locked(&self.per_address);
+        let count = per_address.entry(ip).or_default();
+        let most = if ip.is_loopback() { self.limits.max_peers } else { MAX_PER_ADDRESS };
+        (*count < most).then(|| {
+            *count += 1;
+            Counted { shared: self, ip }
+        })
+    }
+}
+
+/// A connection counted for its address for as long as this lives.
+struct Counted<'a> {
+    shared: &'a Shared,
+    ip: IpAddr,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let mut per_address = locked(&self.shared.per_address);
+        if let Some(count) = per_address.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                per_address.remove(&self.ip);
+            }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stop.cancelled() => return,
+        };
+        let Ok((stream, remote)) = accepted else {
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        if locked(&shared.bans).has(remote, Instant::now()) {
+            continue;
+        }
+        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+            shared.make_place();
+            continue;
+        };
+        let tasks = shared.tasks.clone();
+        let task_shared = Arc::clone(&shared);
+        tasks.spawn(async move {
+            let _place = place;
+            let counting = Arc::clone(&task_shared);
+            let Some(_counted) = counting.count(remote.ip().to_canonical()) else { return };
+            let stop = task_shared.stop.clone();
+            tokio::select! {
+                () = task_shared.answer(stream, remote) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// `-OS0010-` and twelve random characters (BEP 20).
+fn peer_id() -> PeerId {
+    let mut id = *b"-OS0010-............";
+    for place in id.iter_mut().skip(8) {
+        *place = b'a' + rand::random_range(0..26);
+    }
+    id
+}
