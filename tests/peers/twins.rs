@@ -1,14 +1,21 @@
 //! What libtorrent makes of our torrents of version 2 and of both versions; `lt_check.py` asks it.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
+use offswarm::client::{Client, Settings};
+use offswarm::id::{InfoHash, MerkleRoot};
 use offswarm::off::OffUrl;
 use offswarm::torrent::magnet::Magnet;
 use serde_json::Value;
 
 use crate::common::Home;
+use crate::common::child::{DEADLINE, poll};
+use crate::journey::Link;
+use crate::libtorrent::Libtorrent;
 use crate::programs::program;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/lt_check.py");
@@ -83,4 +90,93 @@ fn libtorrent_finds_every_version_right_and_its_content_complete() {
 #[test]
 fn libtorrent_finds_every_version_of_many_blocks_right() {
     check_all(8 << 20);
+}
+
+/// A connection to a peer of a version 2 swarm.
+struct Wire(TcpStream);
+
+impl Wire {
+    /// libtorrent hangs up on those who come before it has looked at its files.
+    fn connect(peer: &Libtorrent, infohash: InfoHash) -> Self {
+        let reserved = [0, 0, 0, 0, 0, 0, 0, 0x10];
+        let name = infohash.as_bytes();
+        let handshake = [&b"\x13BitTorrent protocol"[..], &reserved, name, &[b'x'; 20]].concat();
+        poll("a handshake", || {
+            let mut stream = TcpStream::connect(peer.address).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.write_all(&handshake).unwrap();
+            stream.read_exact(&mut [0; 68]).is_ok().then_some(Self(stream))
+        })
+    }
+
+    /// Sends a `hash request` and gives the hashes; `None` for a `hash reject`.
+    fn ask(&mut self, root: &MerkleRoot, numbers: [u32; 4]) -> Option<Vec<MerkleRoot>> {
+        let range = [&root.as_bytes()[..], &numbers.map(u32::to_be_bytes).concat()].concat();
+        self.0.write_all(&[&49_u32.to_be_bytes()[..], &[21], &range].concat()).unwrap();
+        loop {
+            let mut length = [0; 4];
+            self.0.read_exact(&mut length).unwrap();
+            let mut message = vec![0; u32::from_be_bytes(length) as usize];
+            self.0.read_exact(&mut message).unwrap();
+            match message.first() {
+                Some(22) => {
+                    assert_eq!(message[1..49], range);
+                    return Some(
+                        message[49..].chunks(32).filter_map(MerkleRoot::from_slice).collect(),
+                    );
+                }
+                Some(23) => return None,
+                // Its bitfield and the like.
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What we answer to a `hash request` (BEP 52) is what libtorrent answers, hash by hash.
+#[test]
+fn libtorrent_answers_requests_for_hashes_as_we_do() {
+    let (home, folder) = (Home::new(), tempfile::tempdir().unwrap());
+    let (original, torrent) = (home.beside("original.txt"), home.beside("blocks.torrent"));
+    fs::write(&original, vec![b'x'; 8 << 20]).unwrap();
+    let put = offswarm(&home, &["put", original.to_str().unwrap()]);
+    let url = put["url"].as_str().unwrap();
+    let args = ["publish", url, "--v2", "--torrent-out", torrent.to_str().unwrap()];
+    let magnet = Magnet::parse(offswarm(&home, &args)["magnet"].as_str().unwrap()).unwrap();
+    let url = OffUrl::parse(url).unwrap();
+    fs::write(folder.path().join(magnet.name.unwrap()), home.blocks(&url)).unwrap();
+    let layers = {
+        let client = Client::open_existing(&home.path(), &Settings::default()).unwrap();
+        client.merkle_layers(&client.survey(&url).unwrap().order).unwrap()
+    };
+    let peer = Libtorrent::seed_unchecked(&Link::Torrent(torrent), folder);
+    let mut wire = Wire::connect(&peer, magnet.infohash_v2.unwrap().truncated());
+    let blocks = u32::try_from(layers.layer(3).unwrap().len()).unwrap();
+    let height = blocks.next_power_of_two().ilog2();
+    let last = (blocks - 1) & !7;
+    let mut answered = 0;
+    for [base, index, length, proofs] in [
+        [3, 0, blocks.next_power_of_two(), 0],
+        [3, 0, blocks.next_power_of_two(), height - 1],
+        [3, 0, blocks, height - 1],
+        [3, 0, 2, 0],
+        [3, 0, 2, height - 1],
+        [3, 6, 2, 3],
+        [3, 8, 8, height - 1],
+        [3, last, 8, height - 1],
+        [3, last, 8, 2],
+        [3, last, 8, 3],
+        [3, 4, 1, height - 1],
+        [3, 0, 2, height],
+        [3, blocks.next_power_of_two(), 2, 0],
+        [3 + height, 0, 2, 0],
+        [4, 0, 4, height - 2],
+        [5, 2, 2, height - 3],
+    ] {
+        let theirs = wire.ask(&layers.root(), [base, index, length, proofs]);
+        let ours = layers.answer(base, index, length, proofs);
+        assert_eq!(theirs, ours, "{base} {index} {length} {proofs}");
+        answered += u32::from(ours.is_some());
+    }
+    assert!(answered > 10, "{answered}");
 }
