@@ -137,6 +137,16 @@ id_type! {
     PieceHash, 20, "piece hash", hexadecimal
 }
 
+id_type! {
+    /// Names a BitTorrent v2 swarm: SHA-256 of the info dict (BEP 52). Text form: 64 hex digits.
+    InfoHashV2, ID_LEN, "version 2 infohash", hexadecimal
+}
+
+id_type! {
+    /// Root of a SHA-256 Merkle tree or of a part of one (BEP 52). Text form: 64 hex digits.
+    MerkleRoot, ID_LEN, "Merkle root", hexadecimal
+}
+
 impl BlockId {
     /// The id of a block with these contents.
     #[must_use]
@@ -200,6 +210,39 @@ impl InfoHash {
     }
 }
 
+impl InfoHashV2 {
+    /// The infohash of an info dict, over its bytes as they were received.
+    #[must_use]
+    pub fn of(info_dict: &[u8]) -> Self {
+        Self(Sha256::digest(info_dict).into())
+    }
+
+    /// What stands for it where only 20 bytes fit: in handshakes, on trackers and in the DHT.
+    #[must_use]
+    pub fn truncated(&self) -> InfoHash {
+        let mut first = [0; InfoHash::LEN];
+        first.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        InfoHash(first)
+    }
+}
+
+impl MerkleRoot {
+    /// The hash of a leaf that lies beyond the end of the file.
+    pub const BEYOND: Self = Self([0; ID_LEN]);
+
+    /// The root of a single leaf with these contents, at most 16 KiB.
+    #[must_use]
+    pub fn of_leaf(contents: &[u8]) -> Self {
+        Self(Sha256::digest(contents).into())
+    }
+
+    /// The root above two roots of equal height.
+    #[must_use]
+    pub fn above(left: &Self, right: &Self) -> Self {
+        Self(Sha256::new().chain_update(left.0).chain_update(right.0).finalize().into())
+    }
+}
+
 impl PieceHash {
     /// The hash of a piece with these contents.
     #[must_use]
@@ -254,12 +297,26 @@ mod hexadecimal {
     }
 }
 
-/// A text of unknown origin, short and free of control characters, for an error message.
+/// Characters that are not seen and reorder, join or hide the text around them (Unicode TR36):
+/// with them `gpj.exe` is shown as `exe.jpg`.
+const INVISIBLE: [char; 19] = [
+    '\u{061c}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}',
+    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{2067}',
+    '\u{2068}', '\u{2069}', '\u{feff}',
+];
+
+/// Whether a terminal does something else with a character than to show it.
+#[must_use]
+pub fn is_active(c: char) -> bool {
+    c.is_control() || INVISIBLE.contains(&c)
+}
+
+/// A text of unknown origin, short and free of characters that act on a terminal, for a message.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
     const SHOWN: usize = 80;
     let mut shown: String =
-        text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        text.chars().take(SHOWN).map(|c| if is_active(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }
@@ -276,6 +333,12 @@ mod tests {
             data_encoding::HEXLOWER.encode(FileId::of_nothing().as_bytes()),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
+    }
+
+    #[test]
+    fn excerpts_are_short_and_do_nothing_to_a_terminal() {
+        assert_eq!(excerpt("a\u{1b}[2J\u{202e}b\u{9b}"), "a\u{fffd}[2J\u{fffd}b\u{fffd}");
+        assert_eq!(excerpt(&"x".repeat(81)).chars().count(), 81);
     }
 
     #[test]

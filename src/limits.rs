@@ -82,6 +82,26 @@ pub const MAX_PIECES: u64 = 65_536;
 /// [`MAX_PIECES`] it bounds a torrent at 4 TiB of blocks.
 pub const MAX_PIECE_LEN: u64 = 64 << 20;
 
+/// Bytes of a leaf of a Merkle tree over a file, fixed by BEP 52.
+pub const LEAF_LEN: usize = 16_384;
+
+/// Hashes of one layer that a peer may ask for at once, the most BEP 52 recommends: 16 KiB.
+pub const MAX_HASHES_ASKED: u32 = 512;
+
+/// Files of the largest foreign torrent we look at: ten times what real ones have, and some tens of
+/// MB when they are listed.
+pub const MAX_TORRENT_FILES: usize = 100_000;
+
+/// Bytes of all paths of a foreign torrent together. A file list spells its paths out, so that
+/// [`MAX_METAINFO_LEN`] bounds them; in a file tree a long folder name counts for every file below.
+pub const MAX_TORRENT_PATHS_LEN: usize = 16 << 20;
+
+/// Blocks whose digests are computed before they are remembered: 32 MiB of reading.
+pub const DIGESTS_AT_ONCE: usize = 256;
+
+/// Threads that compute digests. More than a few would only wait for the disk.
+pub const DIGEST_THREADS: usize = 4;
+
 /// Blocks written to a slab before the store syncs and commits by itself: 32 MiB, a tenth of a
 /// second of writing, so that a crash loses little and a commit costs nothing in the average.
 pub const COMMIT_WINDOW_BLOCKS: usize = 256;

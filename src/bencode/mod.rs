@@ -1,13 +1,17 @@
 //! Bencode from strangers, checked in one bounded pass before anything decodes it (BEP 3).
 //!
-//! `serde_bencode` decodes recursively and believes declared lengths, so nothing from outside
-//! reaches it before [`check`] has walked over it: no recursion, no allocation but one key list
-//! per open dictionary, an error with its offset. Refused: nesting beyond 100, lengths beyond the
+//! Decoders that recurse or believe declared lengths are brought down by a few bytes, so nothing
+//! from outside reaches one before [`check`] has walked over it: no recursion, no allocation but one
+//! key list per open dictionary, an error with its offset. What has passed is read by [`Tokens`]. Refused: nesting beyond 100, lengths beyond the
 //! input, integers that are not canonical or exceed 64 bits, keys that are not strings, duplicate
 //! keys, trailing bytes. Unsorted keys are let through, because the infohash is over the bytes as
 //! they came and clients in the wild write them.
 
+mod tokens;
+
 use std::ops::Range;
+
+pub use tokens::{Token, Tokens, integer, put_integer, put_string, string};
 
 use crate::limits::MAX_BENCODE_DEPTH;
 
@@ -235,6 +239,8 @@ mod tests {
             if check(&bytes).is_ok() {
                 let decoded = serde_bencode::from_bytes::<serde_bencode::value::Value>(&bytes);
                 prop_assert!(decoded.is_ok(), "{}", String::from_utf8_lossy(&bytes));
+                let mut tokens = Tokens::of(&bytes);
+                prop_assert!(tokens.skip_value().is_some() && tokens.next().is_none());
             }
         }
     }

@@ -12,6 +12,7 @@
 //! | `info` | infohash | the info dict, bencoded |
 //! | `orders` | infohash of a pack or shard | the 32-byte ids of its blocks in order |
 //! | `shards` | infohash of a shard | JSON of [`ShardRecord`] |
+//! | `standings` | infohash | JSON of [`Standing`] |
 //! | `pieces` | infohash, block number | block id: what an unfinished download has so far |
 //!
 //! A canonical OFF URL is one without hints. Behind each JSON and each order stand eight bytes of
@@ -19,7 +20,9 @@
 //! `orders` and `shards` are made when they are first written to.
 
 mod downloads;
+mod standing;
 mod torrents;
+mod twins;
 mod urls;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +35,7 @@ use serde::de::DeserializeOwned;
 use crate::id::checksum;
 use crate::limits::CATALOG_CACHE_LEN;
 
+pub use standing::{Priority, Standing};
 pub use torrents::{ShardRecord, TorrentRecord};
 pub use urls::{Origin, UrlRecord};
 
@@ -42,6 +46,7 @@ const TORRENTS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("torren
 const INFO: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("info");
 const ORDERS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("orders");
 const SHARDS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("shards");
+const STANDINGS: TableDefinition<&[u8; 20], &[u8]> = TableDefinition::new("standings");
 const PIECES: TableDefinition<(&[u8; 20], u64), &[u8; 32]> = TableDefinition::new("pieces");
 
 /// Why the catalog could not do what it was asked.

@@ -11,7 +11,9 @@ use crate::id::{BlockId, ID_LEN, InfoHash, checksum};
 use crate::off::OffUrl;
 
 use super::urls::key;
-use super::{Catalog, CatalogError, INFO, ORDERS, SHARDS, TORRENTS, UrlRecord, may_be_new};
+use super::{
+    Catalog, CatalogError, INFO, ORDERS, SHARDS, STANDINGS, TORRENTS, UrlRecord, may_be_new,
+};
 
 /// What is remembered about a torrent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,13 +127,14 @@ impl Catalog {
     pub fn forget_torrent(&self, infohash: InfoHash) -> Result<(), CatalogError> {
         let url = self.torrent(infohash)?.and_then(|record| record.url);
         if let Some(url) = url.and_then(|url| OffUrl::parse(&url).ok())
-            && let Some(known) = self.url(&url)?
-            && known.infohash == Some(infohash)
+            && let Some(mut known) = self.url(&url)?
         {
-            self.set_url(&url, &UrlRecord { infohash: None, ..known })?;
+            known.infohash = known.infohash.filter(|ordinary| *ordinary != infohash);
+            known.twins.retain(|twin| *twin != infohash);
+            self.set_url(&url, &known)?;
         }
         self.write("prune", |transaction| {
-            for table in [TORRENTS, INFO, ORDERS, SHARDS] {
+            for table in [TORRENTS, INFO, ORDERS, SHARDS, STANDINGS] {
                 transaction.open_table(table)?.remove(infohash.as_bytes())?;
             }
             Ok(())

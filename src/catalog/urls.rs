@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::InfoHash;
 use crate::off::OffUrl;
 
-use super::{Catalog, CatalogError, INFO, TORRENTS, URLS};
+use super::{Catalog, CatalogError, INFO, STANDINGS, TORRENTS, URLS};
 
 /// How an OFF URL came here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct UrlRecord {
     /// Whether its blocks are exempt from eviction.
     #[serde(default)]
     pub pinned: bool,
+    /// What handshakes call its torrents of version 2 and hybrids, once there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<InfoHash>,
 }
 
 impl Catalog {
@@ -42,7 +45,8 @@ impl Catalog {
         }
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let added = since_1970.map_or(0, |duration| duration.as_secs());
-        self.set_url(url, &UrlRecord { added, origin, infohash: None, pinned: false })
+        let record = UrlRecord { added, origin, infohash: None, pinned: false, twins: Vec::new() };
+        self.set_url(url, &record)
     }
 
     /// What is remembered about an OFF URL.
@@ -62,15 +66,18 @@ impl Catalog {
         }
     }
 
-    /// Forgets an OFF URL and its torrent.
+    /// Forgets an OFF URL and its torrents.
     pub fn remove(&self, url: &OffUrl) -> Result<(), CatalogError> {
-        let infohash = self.url(url)?.and_then(|record| record.infohash);
+        let known = self.url(url)?;
+        let torrents: Vec<InfoHash> =
+            known.into_iter().flat_map(|url| url.twins.into_iter().chain(url.infohash)).collect();
         let key = key(url);
         self.write("prune", |transaction| {
             transaction.open_table(URLS)?.remove(key.as_str())?;
-            if let Some(infohash) = infohash {
+            for infohash in torrents {
                 transaction.open_table(TORRENTS)?.remove(infohash.as_bytes())?;
                 transaction.open_table(INFO)?.remove(infohash.as_bytes())?;
+                transaction.open_table(STANDINGS)?.remove(infohash.as_bytes())?;
             }
             Ok(())
         })

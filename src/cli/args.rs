@@ -4,9 +4,8 @@
 //! so none can be forgotten.
 
 mod pack;
+mod swarm;
 
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,15 +13,13 @@ use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::client::Policy;
-use crate::limits::MAX_CONNECTIONS;
 use crate::off::TupleSize;
-use crate::peer::front::Limits;
-use crate::swarm::session::Options;
 
 use super::cat::ByteRange;
 use super::exit;
 
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
+pub(super) use swarm::{Priority, ReportArgs, SeedArgs, SwarmArgs};
 
 /// Share files as noise over BitTorrent: a client of the OFF System.
 #[derive(Debug, Parser)]
@@ -66,6 +63,11 @@ pub(super) enum Command {
     /// As soon as peers can connect, stdout gets two lines: the OFF URL with hints where to find
     /// its blocks, and the magnet link.
     Share(ShareArgs),
+    /// Make a torrent of an OFF URL that is stored here, and print its links
+    ///
+    /// stdout gets two lines: the OFF URL with hints where to find its blocks, and the magnet link.
+    /// Nobody is told before share or seed runs.
+    Publish(PublishArgs),
     /// Get a file or folder by its OFF URL or magnet link
     ///
     /// One file of a folder is got by the folder's OFF URL with the file's path behind its name.
@@ -167,6 +169,9 @@ pub(super) struct ShareArgs {
     /// Write the torrent to a file too
     #[arg(long, value_name = "FILE")]
     pub(super) torrent_out: Option<PathBuf>,
+    /// An HTTP address of the content file, to name in the links and the torrent; may be repeated
+    #[arg(long, value_name = "URL", value_parser = web_address)]
+    pub(super) web_seed: Vec<String>,
     #[command(flatten)]
     pub(super) swarm: SwarmArgs,
     #[command(flatten)]
@@ -174,45 +179,24 @@ pub(super) struct ShareArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct SwarmArgs {
-    /// A tracker to announce to or ask; may be repeated
+pub(super) struct PublishArgs {
+    /// The OFF URL or magnet link
+    pub(super) url: String,
+    /// For clients that know version 2 only: a torrent of its own, with the same content file
+    #[arg(long, conflicts_with = "hybrid")]
+    pub(super) v2: bool,
+    /// For clients of both versions in one swarm; some old ones refuse it
+    #[arg(long)]
+    pub(super) hybrid: bool,
+    /// A tracker to name in the links and the torrent; may be repeated
     #[arg(long, value_name = "URL", value_parser = tracker)]
     pub(super) tracker: Vec<String>,
-    /// Where to listen for BitTorrent peers (TCP) [default: any free port, all addresses]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(super) listen: Option<SocketAddr>,
-    /// A peer to connect to; may be repeated
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(super) peer: Vec<SocketAddr>,
-    /// Send at most so much a second, as in `500KB` or `2MiB`
-    #[arg(long, value_name = "SIZE", value_parser = rate)]
-    pub(super) up_limit: Option<NonZeroU32>,
-    /// Receive at most so much a second
-    #[arg(long, value_name = "SIZE", value_parser = rate)]
-    pub(super) down_limit: Option<NonZeroU32>,
-    /// Connections to peers, at most
-    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = peers)]
-    pub(super) max_peers: usize,
-}
-
-impl SwarmArgs {
-    /// What a session of swarms keeps to.
-    pub(super) fn options(&self) -> Options {
-        let limits = Limits {
-            max_peers: self.max_peers,
-            upload: self.up_limit,
-            download: self.down_limit,
-            ..Limits::default()
-        };
-        Options { listen: self.listen, limits }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ReportArgs {
-    /// Tell peers and rates so often [default: 1s on a terminal, 60s elsewhere]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(super) report: Option<Duration>,
+    /// An HTTP address of the content file, likewise; may be repeated
+    #[arg(long, value_name = "URL", value_parser = web_address)]
+    pub(super) web_seed: Vec<String>,
+    /// Write the torrent to a file too
+    #[arg(long, value_name = "FILE")]
+    pub(super) torrent_out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -272,17 +256,6 @@ pub(super) struct Patience {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct SeedArgs {
-    /// OFF URLs to publish and seed [default: all that were published or downloaded here]
-    #[arg(value_name = "URL")]
-    pub(super) urls: Vec<String>,
-    #[command(flatten)]
-    pub(super) swarm: SwarmArgs,
-    #[command(flatten)]
-    pub(super) report: ReportArgs,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct LsArgs {
     /// The OFF URL or magnet link of a folder that is stored here: list its files with their
     /// lengths, and whether they are executable (x) or empty folders (d)
@@ -338,10 +311,12 @@ pub(super) struct TorrentArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TorrentCommand {
-    /// Show what a torrent file holds, or the torrent of an OFF URL that is stored here
+    /// Show what a torrent holds, and which OFF URL it carries, if any
+    ///
+    /// Of an OFF URL or magnet link the torrent is shown if its blocks are stored here.
     Show {
         /// A torrent file, an OFF URL or a magnet link
-        #[arg(value_name = "FILE|URL")]
+        #[arg(value_name = "FILE|URL|MAGNET")]
         what: String,
     },
 }
@@ -400,21 +375,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Reads `500MB`, `10GiB`, or a plain number of bytes.
 fn size(text: &str) -> Result<u64, String> {
     text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
-}
-
-/// Reads a number of bytes a second.
-fn rate(text: &str) -> Result<NonZeroU32, String> {
-    let bytes = u32::try_from(size(text)?).map_err(|_| "a limit is below 4 GiB a second")?;
-    NonZeroU32::new(bytes).ok_or_else(|| "nothing could move; leave the flag out".into())
-}
-
-fn peers(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("nobody could connect".into()),
-        Ok(count) if count <= MAX_CONNECTIONS => Ok(count),
-        Ok(_) => Err(format!("at most {MAX_CONNECTIONS}")),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 fn tracker(text: &str) -> Result<String, String> {

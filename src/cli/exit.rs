@@ -213,7 +213,8 @@ impl From<PublishError> for CliError {
             | PublishError::Write(_)
             | PublishError::File { .. }
             | PublishError::Metainfo(_)
-            | PublishError::Catalog(_) => Exit::Failed,
+            | PublishError::Catalog(_)
+            | PublishError::Upkeep(_) => Exit::Failed,
         };
         Self::new(exit, error)
     }

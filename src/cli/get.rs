@@ -13,7 +13,7 @@ use crate::client::{Client, GetError, ReadError};
 use crate::limits::{MAX_METAINFO_LEN, MAX_URL_LEN};
 use crate::off::{OffUrl, name};
 use crate::store::StoreError;
-use crate::torrent::metainfo::Metainfo;
+use crate::torrent::metainfo::{Metainfo, MetainfoError, Version};
 
 use super::args::{FetchArgs, GetArgs, Global, Patience, SwarmArgs};
 use super::cat::to_stdout;
@@ -156,7 +156,7 @@ impl FetchArgs {
             torrents: self
                 .torrent
                 .iter()
-                .map(|path| read_torrent(path))
+                .map(|path| torrent_to_join(path))
                 .collect::<Result<_, _>>()?,
             web_seeds: self.web_seed.clone(),
             offline: self.offline,
@@ -178,6 +178,20 @@ pub(super) fn swarm_ways(swarm: &SwarmArgs, patience: &Patience) -> Ways {
     }
 }
 
+/// Reads a torrent file whose swarm can be joined.
+fn torrent_to_join(path: &Path) -> Result<Metainfo, CliError> {
+    let metainfo = read_torrent(path)?;
+    if metainfo.info.version == Version::V2 {
+        let shown = path.display();
+        return Err(CliError::new(
+            Exit::Usage,
+            format!("{shown} is of version 2 only, which is not downloaded here"),
+        )
+        .hint("use the torrent of version 1, or the hybrid"));
+    }
+    Ok(metainfo)
+}
+
 /// Reads a torrent file, not more of it than a torrent can have.
 pub(super) fn read_torrent(path: &Path) -> Result<Metainfo, CliError> {
     let shown = path.display();
@@ -186,8 +200,13 @@ pub(super) fn read_torrent(path: &Path) -> Result<Metainfo, CliError> {
     std::fs::File::open(path)
         .and_then(|file| io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes))
         .map_err(|error| CliError::failed(format!("cannot read {shown}"), error))?;
-    Metainfo::decode(&bytes)
-        .map_err(|error| CliError::failed(format!("cannot use {shown} as a torrent"), error))
+    Metainfo::decode(&bytes).map_err(|error| {
+        let exit = match error {
+            MetainfoError::Layers(_) => Exit::Integrity,
+            _ => Exit::Usage,
+        };
+        CliError { exit, ..CliError::failed(format!("cannot use {shown} as a torrent"), error) }
+    })
 }
 
 /// The file that a stream goes to.

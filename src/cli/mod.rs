@@ -15,6 +15,7 @@ mod manual;
 mod output;
 mod pack;
 mod panics;
+mod publish;
 mod put;
 mod report;
 mod seed;
@@ -64,6 +65,7 @@ async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
     match command {
         Command::Put(args) => put::run(&global, args, output, &signals).await,
         Command::Share(args) => seed::share(&global, args, output, &signals).await,
+        Command::Publish(args) => publish::run(&global, args, output, &signals).await,
         Command::Get(args) => get::run(&global, args, output, &signals).await,
         Command::Cat(args) => cat::run(&global, &args, output, &signals).await,
         Command::Seed(args) => seed::seed(&global, args, output, &signals).await,

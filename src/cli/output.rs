@@ -1,11 +1,14 @@
 //! The only file that prints.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
+
+use crate::id::is_active;
 
 use super::exit::{CliError, Exit};
 
@@ -34,7 +37,7 @@ impl Output {
         }
         let line = serde_json::to_string(json)
             .map_err(|error| CliError::failed("cannot print the result", error))?;
-        self.data(format!("{line}\n").as_bytes())
+        self.data(format!("{}\n", inert_json(&line)).as_bytes())
     }
 
     /// Bytes as they are. A reader that has gone away wants no more, which is fine.
@@ -71,7 +74,7 @@ impl Output {
         if self.json {
             let (code, hints) = (error.exit as u8, &error.hints);
             let error = serde_json::json!({"code": code, "message": message, "hints": hints});
-            talk(&serde_json::json!({"error": error}).to_string());
+            talk(&inert_json(&serde_json::json!({"error": error}).to_string()));
         } else {
             talk(&format!("offswarm: {message}"));
             for hint in &error.hints {
@@ -153,6 +156,29 @@ impl Drop for Progress {
     }
 }
 
+/// The same JSON with characters that act on a terminal escaped: they can only be in strings.
+fn inert_json(json: &str) -> String {
+    let mut inert = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_active(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing into a string cannot fail.
+                let _ = write!(inert, "\\u{unit:04x}");
+            }
+        } else {
+            inert.push(c);
+        }
+    }
+    inert
+}
+
+/// A text of unknown origin as a terminal can show it: what would act on it is escaped.
+pub(super) fn inert(text: &str) -> String {
+    let escape =
+        |c: char| if is_active(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 /// A line on stderr. Nobody to hear it is no reason to fail.
 pub(super) fn talk(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -165,4 +191,18 @@ pub(super) fn log_to_stderr(filter: &str) {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // A second logger can only be a second call, and then the first one stays.
     let _ = log.with_ansi(colours).try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped_and_nothing_is_lost() {
+        let text = "a\u{1b}[2J\u{202e}\u{9b}\u{7f}漢\"\\";
+        assert_eq!(inert(text), "a\\u{1b}[2J\\u{202e}\\u{9b}\\u{7f}漢\"\\");
+        let json = inert_json(&serde_json::to_string(text).unwrap());
+        assert!(!json.contains(is_active), "{json}");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
 }

@@ -59,13 +59,7 @@ fn export(global: &Global, args: &ExportArgs, output: Output) -> Result<Exit, Cl
     torrent_file.write_all(&metainfo.encode()).map_err(|error| failed(&torrent, error))?;
     keep(torrent_file, &torrent)?;
     let info = &metainfo.info;
-    let magnet = Magnet {
-        infohash: Some(info.infohash),
-        name: Some(info.name.clone()),
-        trackers: metainfo.trackers.clone(),
-        web_seeds: metainfo.web_seeds.clone(),
-        ..Magnet::default()
-    };
+    let magnet = Magnet::to_torrent(&metainfo);
     let shown = Exported {
         file: args.file.display().to_string(),
         blocks: pack.order().len() as u64,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::peer::content::Traffic;
 use crate::peer::live::PeerStatus;
 use crate::swarm::session::Swarms;
 
@@ -93,7 +94,7 @@ impl Report {
     }
 
     fn look(&mut self, swarms: &Swarms) -> Shown {
-        let (received, sent) = swarms.traffic();
+        let Traffic { received, sent } = swarms.traffic();
         let (then, received_then, sent_then) =
             std::mem::replace(&mut self.before, (Instant::now(), received, sent));
         let millis = u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);

@@ -4,22 +4,24 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::catalog::TorrentRecord;
+use crate::catalog::{Standing, TorrentRecord};
 use crate::client::fetch::trackers;
 use crate::client::publish::Published;
+use crate::client::shards::Shard;
 use crate::client::{Client, PublishError};
 use crate::id::InfoHash;
 use crate::off::OffUrl;
 use crate::swarm::announce::mass::Offer;
 use crate::swarm::session::{Sources, Swarm, Swarms};
 use crate::torrent::magnet::Magnet;
-use crate::torrent::metainfo::Info;
+use crate::torrent::metainfo::{Info, Metainfo};
 
-use super::args::{Global, ReportArgs, SeedArgs, ShareArgs, SwarmArgs};
+use super::args::{Global, Priority, ReportArgs, SeedArgs, ShareArgs, SwarmArgs};
 use super::exit::{CliError, Exit};
 use super::get::temporary;
 use super::home::parse_url;
@@ -27,6 +29,9 @@ use super::output::Output;
 use super::put::Source;
 use super::report::Report;
 use super::signals::Signals;
+
+/// How often what was moved is written down.
+const ACCOUNT_EVERY: Duration = Duration::from_mins(1);
 
 /// Torrents listed at a time.
 const TORRENTS_AT_ONCE: usize = 256;
@@ -52,11 +57,14 @@ pub(super) async fn share(
     let client = global.client()?;
     let swarms = start(&client, &args.swarm).await?;
     let work = tokio::task::spawn_blocking({
-        let (output, trackers) = (output, args.swarm.tracker.clone());
+        let (trackers, web_seeds) = (args.swarm.tracker.clone(), args.web_seed.clone());
         move || {
             let done = source.put(&client, output)?;
             let (exit, url) = (done.exit(), done.put.url);
-            let published = publish(&client, &url, &trackers)?;
+            let mut published = publish(&client, &url, &trackers)?;
+            if let Some(Published { metainfo, .. }) = &mut published {
+                name_web_seeds(&client, metainfo, &web_seeds)?;
+            }
             // The client goes on living: its lock is what keeps the store ours.
             Ok::<_, CliError>((client, exit, url, published))
         }
@@ -80,19 +88,31 @@ pub(super) async fn share(
     Ok(if exit == Exit::Done { signals.end() } else { exit })
 }
 
+/// Names HTTP servers that have the content file in a torrent, and remembers them.
+pub(super) fn name_web_seeds(
+    client: &Client,
+    metainfo: &mut Metainfo,
+    web_seeds: &[String],
+) -> Result<(), CliError> {
+    metainfo.web_seeds = web_seeds.to_vec();
+    let web_seeds = web_seeds.to_vec();
+    let change = move |standing: &mut Standing| standing.web_seeds.clone_from(&web_seeds);
+    Ok(client.catalog().change_standing(metainfo.info.infohash, change)?)
+}
+
 /// The file for the torrent, opened before there is one.
-struct TorrentOut {
+pub(super) struct TorrentOut {
     path: PathBuf,
     file: NamedTempFile,
 }
 
 impl TorrentOut {
-    fn create(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn create(path: &Path) -> Result<Self, CliError> {
         let file = temporary(path).map_err(|error| Self::failed(path, error))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    fn write(mut self, torrent: &[u8]) -> Result<(), CliError> {
+    pub(super) fn write(mut self, torrent: &[u8]) -> Result<(), CliError> {
         self.file.write_all(torrent).map_err(|error| Self::failed(&self.path, error))?;
         let named = self.file.persist(&self.path);
         named.map(|_| ()).map_err(|error| Self::failed(&self.path, error.error))
@@ -111,6 +131,9 @@ pub(super) async fn seed(
 ) -> Result<Exit, CliError> {
     let urls = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
     let client = global.existing_client()?;
+    if args.store {
+        publish_store(&client, &args, output)?;
+    }
     let known = client.catalog().torrent_count()?;
     if urls.is_empty() && known == 0 {
         return Err(CliError::new(Exit::NotFound, "nothing was published or downloaded here yet")
@@ -123,7 +146,7 @@ pub(super) async fn seed(
     let mut seeding = Vec::new();
     let mut hurt = None;
     for url in &urls {
-        match seed_one(&client, &swarms, url, &args.swarm, output).await {
+        match seed_one(&client, &swarms, url, &args.swarm, args.priority, output).await {
             Ok(swarm) => seeding.extend(swarm),
             Err(error) => {
                 hurt = Some(output.fail(&error));
@@ -138,6 +161,33 @@ pub(super) async fn seed(
     }
     run_until_stopped(swarms, seeding, &args.report, output, signals).await?;
     Ok(if hurt.is_some() { Exit::Partial } else { signals.end() })
+}
+
+/// Publishes the whole store as shards, and says which.
+fn publish_store(client: &Client, args: &SeedArgs, output: Output) -> Result<(), CliError> {
+    let shards = tokio::task::block_in_place(|| {
+        let shards = client.publish_store(&args.swarm.tracker)?;
+        if let Some(folder) = &args.torrent_dir {
+            client.write_torrents(&shards, folder)?;
+        }
+        Ok::<_, CliError>(shards)
+    })?;
+    for shard in &shards {
+        let magnet = client.metainfo(shard.infohash)?.map(|metainfo| Magnet::to_torrent(&metainfo));
+        let shown = ShownShard { shard, magnet: magnet.as_ref().map(ToString::to_string) };
+        let text = magnet.map_or_else(|| shard.infohash.to_string(), |magnet| magnet.to_string());
+        output.result(&text, &shown)?;
+    }
+    let blocks: u64 = shards.iter().map(|shard| shard.blocks).sum();
+    output.remark(&format!("{blocks} blocks in {} shards", shards.len()));
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct ShownShard<'a> {
+    #[serde(flatten)]
+    shard: &'a Shard,
+    magnet: Option<String>,
 }
 
 /// Seeds all torrents of the catalog. Nothing is read for one that nobody asks for.
@@ -188,6 +238,7 @@ fn list(
             if let (Some(mut url), Some(Ok(info))) = (url, info) {
                 url.hints.infohash = Some(infohash);
                 url.hints.trackers = record.trackers;
+                url.hints.web_seeds = client.catalog().standing(infohash)?.web_seeds;
                 show(url, info.blocks().unwrap_or(0), listen, output)?;
             }
         }
@@ -199,12 +250,20 @@ async fn seed_one(
     swarms: &Swarms,
     url: &OffUrl,
     swarm: &SwarmArgs,
+    priority: Option<Priority>,
     output: Output,
 ) -> Result<Option<Swarm>, CliError> {
     let mut trackers = swarm.tracker.clone();
     trackers.extend(known_trackers(client, url)?);
     trackers.dedup();
-    let published = tokio::task::block_in_place(|| publish(client, url, &trackers))?;
+    let mut published = tokio::task::block_in_place(|| publish(client, url, &trackers))?;
+    if let (Some(Published { metainfo, .. }), Some(priority)) = (&published, priority) {
+        let change = move |standing: &mut Standing| standing.priority = priority.into();
+        client.catalog().change_standing(metainfo.info.infohash, change)?;
+    }
+    if let Some(Published { metainfo, .. }) = &mut published {
+        metainfo.web_seeds = client.catalog().standing(metainfo.info.infohash)?.web_seeds;
+    }
     let seeding = match &published {
         Some(published) => Some(start_seeding(swarms, published, swarm).await?),
         None => None,
@@ -293,10 +352,12 @@ async fn run_until_stopped(
     signals: &Signals,
 ) -> Result<(), CliError> {
     let mut report = Report::new(args, output);
+    let mut accounts = tokio::time::interval(ACCOUNT_EVERY);
     loop {
         tokio::select! {
             () = signals.stop().cancelled() => break,
             () = report.due() => report.tell(&swarms)?,
+            _ = accounts.tick() => swarms.account().await,
         }
     }
     let mut leaving: Vec<_> =
@@ -305,7 +366,7 @@ async fn run_until_stopped(
         swarm.await;
     }
     drop(leaving);
-    swarms.stop();
+    swarms.stop().await;
     Ok(())
 }
 

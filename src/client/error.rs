@@ -331,4 +331,7 @@ pub enum PublishError {
     /// The catalog failed.
     #[error("cannot use the catalog")]
     Catalog(#[from] CatalogError),
+    /// Its blocks could not be counted as used.
+    #[error("cannot enter the OFF URL in the catalog")]
+    Upkeep(#[from] Box<UpkeepError>),
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Standing;
 use crate::id::{BlockId, InfoHash};
 use crate::off::OffUrl;
-use crate::peer::content::{Content, Library};
-use crate::swarm::content::BlockContent;
+use crate::peer::content::{Content, Library, Traffic};
+use crate::swarm::content::{BlockContent, Plant};
+use crate::torrent::metainfo::Info;
 
 use super::{Client, PublishError, ReadError};
 
@@ -15,6 +17,19 @@ impl Library for Client {
             tracing::warn!(%infohash, "a torrent cannot be served: {error}");
             None
         })
+    }
+
+    fn account(&self, moved: &[(InfoHash, Traffic)]) {
+        let add = |Traffic { received, sent }: Traffic| {
+            Box::new(move |standing: &mut Standing| {
+                standing.received += received;
+                standing.sent += sent;
+            }) as Box<dyn Fn(&mut Standing) + Send + Sync>
+        };
+        let changes = moved.iter().map(|(infohash, traffic)| (*infohash, add(*traffic))).collect();
+        if let Err(error) = self.catalog.change_standings(&changes) {
+            tracing::warn!("what was moved is not counted: {error}");
+        }
     }
 }
 
@@ -31,10 +46,20 @@ impl Client {
             Some(url) => self.order_of(url)?,
             None => self.catalog.order(infohash)?,
         };
-        let store = self.blocks();
-        Ok(order.map(|order| {
-            Arc::new(BlockContent::served(store, order, info.into())) as Arc<dyn Content>
-        }))
+        let info = Info::decode(info.into())?;
+        let priority = self.catalog.standing(infohash)?.priority;
+        let plant = info.version.has_v2().then(|| self.plant());
+        let content = |order| BlockContent::served(self.blocks(), order, info.raw, plant, priority);
+        Ok(order.map(|order| Arc::new(content(order)) as Arc<dyn Content>))
+    }
+
+    /// Makes Merkle trees, of digests that were kept when the torrent was published.
+    fn plant(&self) -> Plant {
+        let client = self.clone();
+        Box::new(move |order| {
+            let layers = client.merkle_layers(order);
+            layers.inspect_err(|error| tracing::warn!("no Merkle tree: {error}")).ok()
+        })
     }
 
     /// The blocks of a URL in the order of its torrent, if its descriptor is here.

@@ -11,7 +11,7 @@ use crate::limits::{BLOCK_LEN, MAX_LISTED_IDS};
 use crate::off::{Block, OffUrl};
 use crate::store::StoreError;
 use crate::torrent::mapping::{Mapping, blocks_per_piece};
-use crate::torrent::metainfo::{Info, Metainfo, content_name, pack_name};
+use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, content_name, pack_name};
 
 use super::{Client, PublishError, ReadError, UpkeepError};
 
@@ -125,7 +125,13 @@ impl Client {
             }
         }
         let ids = listable(pack.order.clone());
-        Ok(Metainfo { info, trackers: trackers.to_vec(), web_seeds: web_seeds.to_vec(), ids })
+        Ok(Metainfo {
+            info,
+            trackers: trackers.to_vec(),
+            web_seeds: web_seeds.to_vec(),
+            ids,
+            piece_layers: PieceLayers::default(),
+        })
     }
 
     /// The torrent file of a torrent that the catalog knows.
@@ -137,7 +143,13 @@ impl Client {
         };
         let info = Info::decode(info.into())?;
         let ids = self.catalog.order(infohash)?.and_then(listable);
-        Ok(Some(Metainfo { info, trackers: record.trackers, web_seeds: Vec::new(), ids }))
+        Ok(Some(Metainfo {
+            info,
+            trackers: record.trackers,
+            web_seeds: Vec::new(),
+            ids,
+            piece_layers: PieceLayers::default(),
+        }))
     }
 
     /// Takes the blocks of a pack in: how many are new. With `in_place` the file is read where it

@@ -1,13 +1,14 @@
 //! Publish: makes the torrent of a URL. Nothing is announced here; that is the seeder's part.
 //!
-//! A torrent shows which blocks belong together, so publishing is always an explicit act.
+//! A torrent shows which blocks belong together, so publishing is always an explicit act. There is
+//! one ordinary torrent per URL, of version 1; its twins of version 2 and both are made on request
+//! and carry the same content file.
 
-use std::num::NonZeroUsize;
-
-use crate::id::{BlockId, PieceHash};
+use crate::catalog::Origin;
+use crate::id::BlockId;
 use crate::off::OffUrl;
-use crate::torrent::mapping;
-use crate::torrent::metainfo::{Info, Metainfo};
+use crate::torrent::merkle::{self, Layers};
+use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, Version};
 
 use super::{Client, PublishError, ReadError};
 
@@ -21,16 +22,42 @@ pub struct Published {
 }
 
 impl Client {
-    /// Makes the torrent of a URL whose blocks are all here, and remembers it.
+    /// Makes the ordinary torrent of a URL whose blocks are all here, and remembers it.
     pub fn publish(&self, url: &OffUrl, trackers: &[String]) -> Result<Published, PublishError> {
-        let published = self.torrent_of(url, trackers)?;
+        self.publish_as(url, Version::V1, trackers)
+    }
+
+    /// Makes a torrent of some version of a URL whose blocks are all here, and remembers both.
+    pub fn publish_as(
+        &self,
+        url: &OffUrl,
+        version: Version,
+        trackers: &[String],
+    ) -> Result<Published, PublishError> {
+        let published = self.torrent_as(url, version, trackers)?;
         let info = &published.metainfo.info;
-        self.catalog.publish(url, info.infohash, &info.raw, trackers)?;
+        self.remember(url, Origin::Got).map_err(Box::new)?;
+        match version {
+            Version::V1 => self.catalog.publish(url, info.infohash, &info.raw, trackers)?,
+            Version::V2 | Version::Hybrid => {
+                self.catalog.publish_twin(url, &info.handshakes(), &info.raw, trackers)?;
+            }
+        }
         Ok(published)
     }
 
-    /// Makes the torrent of a URL whose blocks are all here.
+    /// Makes the ordinary torrent of a URL whose blocks are all here.
     pub fn torrent_of(&self, url: &OffUrl, trackers: &[String]) -> Result<Published, PublishError> {
+        self.torrent_as(url, Version::V1, trackers)
+    }
+
+    /// Makes a torrent of some version of a URL whose blocks are all here.
+    pub fn torrent_as(
+        &self,
+        url: &OffUrl,
+        version: Version,
+        trackers: &[String],
+    ) -> Result<Published, PublishError> {
         let hurt = |source| PublishError::Read { url: url.to_string(), source };
         let survey = self.survey(url).map_err(hurt)?;
         if !survey.is_whole() {
@@ -39,41 +66,58 @@ impl Client {
         }
         let order = survey.order;
         let first = *order.first().ok_or(PublishError::Empty)?;
-        let info = if let Some(info) = self.known_info(url)? {
-            info
-        } else {
-            let pieces = self.piece_hashes(&order).map_err(hurt)?;
-            Info::of_blocks(first, order.len() as u64, &pieces)?
+        let blocks = order.len() as u64;
+        let (info, piece_layers) = match version {
+            Version::V1 => (self.info_of(url, first, &order)?, PieceLayers::default()),
+            Version::V2 | Version::Hybrid => {
+                let hashes = self.torrent_hashes(&order, version).map_err(hurt)?;
+                let pieces = version.has_v1().then_some(hashes.pieces.as_slice());
+                let layers = Layers::of_blocks(hashes.roots);
+                let info = Info::twin_of_blocks(first, blocks, layers.root(), pieces)?;
+                let height = merkle::piece_height(info.piece_length);
+                let layer = height.and_then(|height| layers.layer(height)).unwrap_or_default();
+                (info, PieceLayers::of_file(layers.root(), layer))
+            }
         };
         let (trackers, web_seeds) = (trackers.to_vec(), Vec::new());
-        let metainfo = Metainfo { info, trackers, web_seeds, ids: None };
-        Ok(Published { metainfo, order })
+        Ok(Published {
+            metainfo: Metainfo { info, trackers, web_seeds, piece_layers, ids: None },
+            order,
+        })
     }
 
-    /// The info dict made when the URL was published before.
+    /// The Merkle tree over blocks in the order of their torrent, for those that ask for its hashes.
+    /// Once the torrent was published this reads no block.
+    pub fn merkle_layers(&self, order: &[BlockId]) -> Result<Layers, ReadError> {
+        Ok(Layers::of_blocks(self.torrent_hashes(order, Version::V2)?.roots))
+    }
+
+    /// The info dict of the ordinary torrent, as it was made when the URL was published before or
+    /// anew.
+    fn info_of(
+        &self,
+        url: &OffUrl,
+        first: BlockId,
+        order: &[BlockId],
+    ) -> Result<Info, PublishError> {
+        let blocks = order.len() as u64;
+        if let Some(known) = self.known_info(url)? {
+            // One that was joined may be a hybrid or have keys of its own: another swarm's.
+            let pieces = known.piece_hashes()?;
+            if Info::of_blocks(first, blocks, &pieces).is_ok_and(|ours| ours == known) {
+                return Ok(known);
+            }
+        }
+        let hurt = |source| PublishError::Read { url: url.to_string(), source };
+        let hashes = self.torrent_hashes(order, Version::V1).map_err(hurt)?;
+        Ok(Info::of_blocks(first, blocks, &hashes.pieces)?)
+    }
+
     fn known_info(&self, url: &OffUrl) -> Result<Option<Info>, PublishError> {
         let Some(infohash) = self.catalog.url(url)?.and_then(|record| record.infohash) else {
             return Ok(None);
         };
         let raw = self.catalog.info_dict(infohash)?;
         Ok(raw.map(|raw| Info::decode(raw.into())).transpose()?)
-    }
-
-    fn piece_hashes(&self, order: &[BlockId]) -> Result<Vec<PieceHash>, ReadError> {
-        let per_piece = mapping::blocks_per_piece(order.len() as u64);
-        let per_piece = usize::try_from(per_piece).ok().and_then(NonZeroUsize::new);
-        order
-            .chunks(per_piece.map_or(1, NonZeroUsize::get))
-            .map(|ids| self.piece_hash(ids))
-            .collect()
-    }
-
-    pub(super) fn piece_hash(&self, ids: &[BlockId]) -> Result<PieceHash, ReadError> {
-        let mut hasher = crate::id::PieceHasher::default();
-        for id in ids {
-            let block = self.store.get(id)?.ok_or(ReadError::Missing(*id))?;
-            hasher.update(block.contents());
-        }
-        Ok(hasher.finish())
     }
 }

@@ -4,7 +4,7 @@
 //! as it is while all its blocks are here, whatever else is put. The blocks that are left over
 //! make up the *open* shard, which is replaced when there are others. A sealed shard that has lost
 //! a block is dropped, and its other blocks are left over until the next 1,024 are together.
-//! Nothing is read again that was hashed for a shard before, but when very many were dropped.
+//! Nothing is read that was hashed for a torrent before.
 //!
 //! A shard shows that somebody has these blocks, and as blocks lie in the order in which they came,
 //! roughly which of them came together.
@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::ShardRecord;
 use crate::id::{BlockId, InfoHash, PieceHash};
-use crate::limits::{MAX_KNOWN_HASHES, SHARD_BLOCKS, SLOTS_PER_SLAB};
+use crate::limits::{SHARD_BLOCKS, SLOTS_PER_SLAB};
 use crate::store::StoreError;
 use crate::torrent::metainfo::{Info, pack_name};
 
@@ -136,8 +136,6 @@ struct Sharding<'a> {
     taken: Places,
     /// Shards to forget when the others are there.
     gone: Vec<InfoHash>,
-    /// Blocks of theirs that need not be read again.
-    hashes: HashMap<BlockId, PieceHash>,
     /// Blocks without a shard.
     left: Vec<BlockId>,
 }
@@ -145,7 +143,7 @@ struct Sharding<'a> {
 impl<'a> Sharding<'a> {
     fn new(client: &'a Client, trackers: &'a [String]) -> Self {
         let (shards, taken, gone) = (Vec::new(), Places::default(), Vec::new());
-        Self { client, trackers, shards, taken, gone, hashes: HashMap::new(), left: Vec::new() }
+        Self { client, trackers, shards, taken, gone, left: Vec::new() }
     }
 
     /// Keeps the sealed shards all of whose blocks are here.
@@ -154,7 +152,6 @@ impl<'a> Sharding<'a> {
             let ids = self.client.catalog.order(infohash)?.unwrap_or_default();
             let places = if sealed { self.places(&ids)? } else { None };
             let Some(places) = places else {
-                self.keep_hashes(infohash, &ids)?;
                 self.gone.push(infohash);
                 continue;
             };
@@ -214,7 +211,6 @@ impl<'a> Sharding<'a> {
             return self.publish(&pieces, true);
         }
         self.left.extend(pieces.iter().map(|(id, _)| *id));
-        self.hashes.extend(pieces);
         Ok(())
     }
 
@@ -242,15 +238,12 @@ impl<'a> Sharding<'a> {
     }
 
     /// The blocks with the hashes of their pieces, without those that cannot be read.
-    fn hashed(&mut self, ids: Vec<BlockId>) -> Result<Vec<(BlockId, PieceHash)>, PublishError> {
+    fn hashed(&self, ids: Vec<BlockId>) -> Result<Vec<(BlockId, PieceHash)>, PublishError> {
         let mut pieces = Vec::with_capacity(ids.len());
+        let mut new = Vec::new();
         for id in ids {
-            let hash = match self.hashes.remove(&id) {
-                Some(hash) => Ok(hash),
-                None => self.client.piece_hash(&[id]),
-            };
-            match hash {
-                Ok(hash) => pieces.push((id, hash)),
+            match self.client.digests(&id, None, &mut new) {
+                Ok(digests) => pieces.push((id, digests.piece)),
                 Err(ReadError::Missing(_)) => {}
                 Err(ReadError::Store(StoreError::Damaged { id, place })) => {
                     tracing::warn!(%id, place, "a block is damaged");
@@ -258,21 +251,8 @@ impl<'a> Sharding<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.client.store.keep_digests(&new)?;
         Ok(pieces)
-    }
-
-    /// Remembers the hashes of a shard that is to be dropped, as long as they are not too many.
-    fn keep_hashes(&mut self, infohash: InfoHash, ids: &[BlockId]) -> Result<(), PublishError> {
-        if self.hashes.len() + ids.len() > MAX_KNOWN_HASHES {
-            return Ok(());
-        }
-        let Some(raw) = self.client.catalog.info_dict(infohash)? else { return Ok(()) };
-        // The catalog has no checksum for it, but its name is one.
-        if InfoHash::of(&raw) == infohash {
-            let hashes = Info::decode(raw.into())?.piece_hashes()?;
-            self.hashes.extend(ids.iter().copied().zip(hashes));
-        }
-        Ok(())
     }
 
     /// The places of some blocks; `None` if one is not here.

@@ -3,14 +3,8 @@
 //! A name comes from an OFF URL, a magnet link or a directory, so from anybody. [`safe`] makes one
 //! path component of it that cannot leave its folder, hide its extension or collide with a device.
 
+use crate::id::is_active;
 use crate::limits::MAX_NAME_LEN;
-
-/// Characters that reorder or hide text around them (Unicode TR36): `gpj.exe` shown as `exe.jpg`.
-const INVISIBLE: [char; 17] = [
-    '\u{200b}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}',
-    '\u{202d}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}', '\u{feff}',
-    '\u{061c}',
-];
 
 /// Names that mean a device on Windows, whatever their extension.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
@@ -33,7 +27,7 @@ pub fn safe(name: &str, fallback: &str) -> String {
 }
 
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || INVISIBLE.contains(&c) || "/\\:*?\"<>|".contains(c)
+    is_active(c) || "/\\:*?\"<>|".contains(c)
 }
 
 fn is_device(stem: &str) -> bool {

@@ -39,8 +39,22 @@ pub trait Content: Send + Sync {
     /// Checks a piece that has come in parts, and keeps it if it is right.
     fn take(&self, piece: u32, parts: &[Bytes]) -> Verdict;
 
+    /// Peers to be served at a time, where the usual number is `usual`.
+    fn slots(&self, usual: usize) -> usize {
+        usual
+    }
+
     /// Hashes of a version 2 torrent, then the proofs; `None` if they are not known here.
     fn hashes(&self, range: &HashRange) -> Option<Vec<[u8; 32]>>;
+}
+
+/// Bytes that a torrent has moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
 }
 
 /// All torrents that can be served.
@@ -48,4 +62,7 @@ pub trait Library: Send + Sync {
     /// The content of a torrent, by what its swarm's handshakes name; `None` if it is not ours.
     /// It reads the disk.
     fn find(&self, infohash: InfoHash) -> Option<std::sync::Arc<dyn Content>>;
+
+    /// Takes note of bytes that torrents have received and sent. It may write the disk.
+    fn account(&self, moved: &[(InfoHash, Traffic)]);
 }

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::id::InfoHash;
 use crate::limits::{MAX_CHECKS, MAX_PER_ADDRESS};
 
-use super::content::{Content, Library, Verdict};
+use super::content::{Content, Library, Traffic, Verdict};
 use super::driver::Connection;
 use super::exchange::Whole;
 use super::handshake::{HANDSHAKE_LEN, Handshake, PeerId, ROUTED_LEN};
@@ -77,8 +77,8 @@ pub(super) struct Shared {
     per_address: Mutex<HashMap<IpAddr, usize>>,
     places: Arc<Semaphore>,
     checks: Semaphore,
-    /// Bytes received and sent by torrents that are not in use any more.
-    past: [AtomicU64; 2],
+    /// Bytes moved by torrents that are not in use any more.
+    past: Mutex<Traffic>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -117,7 +117,7 @@ impl Front {
             per_address: Mutex::default(),
             places: Arc::new(Semaphore::new(limits.max_peers)),
             checks: Semaphore::new(MAX_CHECKS),
-            past: Default::default(),
+            past: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -174,11 +174,18 @@ impl Front {
 
     /// Bytes received and sent since the port was opened.
     #[must_use]
-    pub fn traffic(&self) -> (u64, u64) {
-        let [received, sent] = &self.shared.past;
-        let past = (received.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
+    pub fn traffic(&self) -> Traffic {
+        let past = *locked(&self.shared.past);
         let now = self.lives().into_iter().map(|live| live.traffic());
-        now.fold(past, |all, one| (all.0 + one.0, all.1 + one.1))
+        now.fold(past, |all, one| Traffic {
+            received: all.received + one.received,
+            sent: all.sent + one.sent,
+        })
+    }
+
+    /// Tells the library what has been moved since it was last told. It may write the disk.
+    pub fn account(&self) {
+        self.shared.account(&self.lives());
     }
 
     /// Checks a piece that came otherwise than through a connection.
@@ -222,12 +229,20 @@ impl Shared {
         let out = !needed && Arc::strong_count(live) <= 2;
         if out {
             lives.remove(&live.infohash());
-            let (received, sent) = live.traffic();
-            for (past, now) in self.past.iter().zip([received, sent]) {
-                past.fetch_add(now, Ordering::Relaxed);
-            }
+            let (now, mut past) = (live.traffic(), locked(&self.past));
+            past.received += now.received;
+            past.sent += now.sent;
         }
         out
+    }
+
+    /// Tells the library what torrents have moved since it was last told. It may write the disk.
+    pub(super) fn account(&self, lives: &[Arc<Live>]) {
+        let moved = lives.iter().map(|live| (live.infohash(), live.unaccounted()));
+        let moved: Vec<_> = moved.filter(|(_, one)| *one != Traffic::default()).collect();
+        if !moved.is_empty() {
+            self.library.account(&moved);
+        }
     }
 
     /// A torrent in use, or one of the library.

@@ -14,7 +14,7 @@ use crate::id::InfoHash;
 use crate::limits::MAX_OUTBOX;
 
 use super::choker::Standing;
-use super::content::{Content, Verdict};
+use super::content::{Content, Traffic, Verdict};
 use super::exchange::{Exchange, Output};
 use super::message::Message;
 use super::picker::Key;
@@ -110,6 +110,8 @@ pub struct Live {
     pub(super) holders: AtomicUsize,
     received: AtomicU64,
     sent: AtomicU64,
+    /// What of these the library was told.
+    accounted: Mutex<Traffic>,
     failed: AtomicBool,
     /// Pieces have come, or something else that its owner may wait for.
     changed: Notify,
@@ -142,6 +144,7 @@ impl Live {
             holders: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            accounted: Mutex::default(),
             failed: AtomicBool::new(false),
             changed: Notify::new(),
             peers_changed: Notify::new(),
@@ -166,6 +169,7 @@ impl Live {
         let mut exchange = locked(&self.exchange);
         if exchange.is_none() {
             let seed = rand::random();
+            let slots = content.slots(slots);
             *exchange = Some(Exchange::new(content.pieces(), content.here(), slots, seed));
             let _ = self.content.set(content);
         }
@@ -337,7 +341,15 @@ impl Live {
 
     /// Bytes received and sent, of everything.
     #[must_use]
-    pub fn traffic(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    pub fn traffic(&self) -> Traffic {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Traffic { received: read(&self.received), sent: read(&self.sent) }
+    }
+
+    /// Bytes moved since this was last asked.
+    pub(super) fn unaccounted(&self) -> Traffic {
+        let (now, mut before) = (self.traffic(), locked(&self.accounted));
+        let Traffic { received, sent } = std::mem::replace(&mut *before, now);
+        Traffic { received: now.received - received, sent: now.sent - sent }
     }
 }

@@ -34,6 +34,7 @@ pub(super) async fn tend(live: Arc<Live>, shared: Arc<Shared>) {
                 live.with(|exchange| exchange.tick(Instant::now()));
                 told.tell(&live);
                 if shared.leave(&live) {
+                    let _ = tokio::task::spawn_blocking(move || shared.account(&[live])).await;
                     return;
                 }
             }

@@ -15,7 +15,8 @@ use crate::id::BlockId;
 use crate::off::Block;
 
 use super::{
-    BlockStore, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
+    UseCount,
 };
 
 /// A store with a cache of whole blocks in front.
@@ -77,6 +78,14 @@ impl<S: BlockStore> BlockStore for CachedStore<S> {
 
     fn census(&self) -> Result<StoreCensus, StoreError> {
         self.inner.census()
+    }
+
+    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
+        self.inner.digests(id)
+    }
+
+    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError> {
+        self.inner.keep_digests(digests)
     }
 }
 

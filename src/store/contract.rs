@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::id::BlockId;
+use crate::id::{BlockId, MerkleRoot, PieceHash};
 use crate::off::{Block, BlockSize};
 
 use super::{
-    BlockStore, CachedStore, Folder, Located, Mark, MemoryStore, Presence, QuotaStore, SlabStore,
-    StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, CachedStore, Digests, Folder, Located, Mark, MemoryStore, Presence, QuotaStore,
+    SlabStore, StoreCensus, StoreError, Upkeep, UseCount,
 };
 
 fn blocks(count: usize) -> Vec<Block> {
@@ -102,6 +102,7 @@ fn keeps_up(store: &dyn Upkeep) {
     undoes_what_a_lease_has_seen(store);
     remembers_uses(store);
     walks_over_everything_once(store);
+    keeps_digests_as_long_as_blocks(store);
 }
 
 fn put_all(store: &dyn Upkeep, count: usize) -> Vec<BlockId> {
@@ -204,6 +205,36 @@ fn walks_over_everything_once(store: &dyn Upkeep) {
         assert_eq!(store.locate(&id).unwrap(), Some(Located { place, len: BLOCK }));
     }
     assert_eq!(store.locate(&BlockId::of(b"absent")).unwrap(), None);
+}
+
+fn keeps_digests_as_long_as_blocks(store: &dyn Upkeep) {
+    clear(store);
+    let blocks = blocks(3);
+    for block in &blocks {
+        store.put(block).unwrap();
+    }
+    let of = |block: &Block| Digests {
+        piece: PieceHash::of(block.contents()),
+        root: MerkleRoot::of_leaf(&block.contents()[..9]),
+    };
+    assert_eq!(store.digests(&blocks[0].id()).unwrap(), None);
+    let (absent, some) = (BlockId::of(b"absent"), of(&blocks[0]));
+    let kept: Vec<_> = blocks.iter().map(|block| (block.id(), of(block))).collect();
+    store.keep_digests(&[(absent, some)]).unwrap();
+    store.keep_digests(&kept[..2]).unwrap();
+    assert_eq!(store.digests(&absent).unwrap(), None, "of blocks that are here only");
+    let found = |at: usize| store.digests(&blocks[at].id()).unwrap();
+    assert_eq!((found(0), found(1), found(2)), (Some(some), Some(of(&blocks[1])), None));
+    // Neither a use nor a mark nor a second put makes a store forget.
+    store.touch(&blocks[0].id()).unwrap();
+    store.put(&blocks[0]).unwrap();
+    store.mark(&[blocks[0].id()], Mark { uses: 1, pins: 0 }).unwrap();
+    store.commit().unwrap();
+    assert_eq!(found(0), Some(some));
+    assert_eq!(store.evict(0, 9, false).unwrap(), 2);
+    assert_eq!((found(0), found(1)), (Some(some), None), "they go with the block");
+    store.put(&blocks[1]).unwrap();
+    assert_eq!(found(1), None);
 }
 
 fn slabs(folder: &tempfile::TempDir) -> SlabStore {

@@ -13,6 +13,7 @@
 //! | `uses` | block id | how many URLs use the block, how many of them are pinned |
 //! | `cold` | uses, when used last, slot number | nothing: blocks in the order of eviction |
 //! | `damaged` | block id | slot number, which is not used again |
+//! | `digests` | block id | SHA-1 and Merkle root of a block that is here, 8 bytes of SHA-256 over all |
 //! | `packs` | number of the first slab | path and blocks of a pack that is read in place |
 //!
 //! Slot `n` is the `n % 1024`-th of slab `n / 1024`. Moments count puts and uses over the life of
@@ -20,6 +21,7 @@
 //! that comes back is worth what it was. Pinned blocks are not in `cold`.
 
 mod backend;
+mod digests;
 mod tables;
 
 use redb::{
@@ -46,6 +48,7 @@ const FREE: TableDefinition<u64, ()> = TableDefinition::new("free");
 const USES: TableDefinition<&[u8; 32], (u32, u32)> = TableDefinition::new("uses");
 const COLD: TableDefinition<(u32, u64, u64), ()> = TableDefinition::new("cold");
 const DAMAGED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("damaged");
+const DIGESTS: TableDefinition<&[u8; 32], &[u8; 60]> = TableDefinition::new("digests");
 const PACKS: TableDefinition<u64, (&str, u64)> = TableDefinition::new("packs");
 
 const NO_USE: UseCount = UseCount { uses: 0, pins: 0 };
@@ -337,6 +340,7 @@ impl Index {
                     continue;
                 }
                 tables.forget(id)?;
+                tables.digests.remove(id.as_bytes())?;
                 if *slot < own {
                     tables.free.insert(slot, ())?;
                 }
@@ -352,6 +356,7 @@ impl Index {
             let there = tables.is_at(id, slot)?;
             if there {
                 tables.forget(id)?;
+                tables.digests.remove(id.as_bytes())?;
                 tables.damaged.insert(id.as_bytes(), slot)?;
             }
             Ok(there)

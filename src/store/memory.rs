@@ -14,7 +14,8 @@ use crate::off::Block;
 
 use super::lease::Leases;
 use super::{
-    BlockStore, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
+    UseCount,
 };
 
 /// Blocks in a map. Nothing survives the process, so `commit` has nothing to do.
@@ -28,6 +29,7 @@ pub struct MemoryStore {
 struct State {
     blocks: HashMap<BlockId, Held>,
     uses: HashMap<BlockId, UseCount>,
+    digests: HashMap<BlockId, Digests>,
     clock: u64,
 }
 
@@ -66,6 +68,7 @@ impl State {
     }
 
     fn take(&mut self, ids: &[BlockId]) -> u64 {
+        self.digests.retain(|id, _| !ids.contains(id));
         ids.iter().filter(|id| self.blocks.remove(id).is_some()).count() as u64
     }
 }
@@ -113,6 +116,16 @@ impl BlockStore for MemoryStore {
         let state = self.state();
         let bytes = state.blocks.values().map(|held| held.block.size().len() as u64).sum();
         Ok(StoreCensus { blocks: state.blocks.len() as u64, bytes, damaged: 0 })
+    }
+
+    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
+        Ok(self.state().digests.get(id).copied())
+    }
+
+    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError> {
+        let State { blocks, digests: kept, .. } = &mut *self.state();
+        kept.extend(digests.iter().filter(|(id, _)| blocks.contains_key(id)).copied());
+        Ok(())
     }
 }
 

@@ -28,7 +28,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::id::BlockId;
+use crate::id::{BlockId, MerkleRoot, PieceHash};
 use crate::off::Block;
 
 pub use cache::CachedStore;
@@ -76,6 +76,13 @@ pub trait BlockStore: Send + Sync {
 
     /// What is held.
     fn census(&self) -> Result<StoreCensus, StoreError>;
+
+    /// What was remembered about a block by [`keep_digests`](Self::keep_digests).
+    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError>;
+
+    /// Remembers the digests of those blocks that are held, durably, as long as they are held. The
+    /// store does not look at them: they are right if the caller is.
+    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError>;
 }
 
 /// What a store lets the owner of names do: say what blocks are worth, and take them out.
@@ -127,6 +134,15 @@ pub trait Upkeep: BlockStore {
     /// Takes the blocks of a pack in without copying them: the file is read where it is, verified
     /// on every read and never written. How many blocks are new.
     fn adopt(&self, pack: &Path) -> Result<u64, StoreError>;
+}
+
+/// Hashes of a block that torrents are made of, so that a block is read once for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// SHA-1, its hash as a piece.
+    pub piece: PieceHash,
+    /// The root of its Merkle tree.
+    pub root: MerkleRoot,
 }
 
 /// A change of what a block is worth.

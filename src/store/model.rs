@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::id::BlockId;
+use crate::id::{BlockId, MerkleRoot, PieceHash};
 use crate::off::{Block, BlockSize};
 
 use super::fault::{FaultDisk, Kept};
-use super::{BlockStore, Mark, Presence, SlabStore, StoreError, Upkeep};
+use super::{BlockStore, Digests, Mark, Presence, SlabStore, StoreError, Upkeep};
 
 /// Small slots, so that a test can afford hundreds of stores.
 const SIZE: BlockSize = BlockSize::LegacyNano;
@@ -32,6 +32,11 @@ struct Promised {
     kept: HashSet<BlockId>,
 }
 
+fn digests(block: &Block) -> (BlockId, Digests) {
+    let (piece, root) = (PieceHash::of(block.contents()), MerkleRoot::of_leaf(block.contents()));
+    (block.id(), Digests { piece, root })
+}
+
 /// Puts, commits, uses, takes out and puts again, until the disk stops.
 fn work(store: &SlabStore, blocks: &[Block], promised: &mut Promised) -> Result<(), StoreError> {
     for part in blocks.chunks(4) {
@@ -41,6 +46,7 @@ fn work(store: &SlabStore, blocks: &[Block], promised: &mut Promised) -> Result<
         store.commit()?;
         promised.kept.extend(part.iter().map(Block::id));
         let ids: Vec<BlockId> = part.iter().map(Block::id).collect();
+        store.keep_digests(&part.iter().map(digests).collect::<Vec<_>>())?;
         store.mark(&ids[1..], Mark { uses: 1, pins: 0 })?;
         promised.kept.remove(&ids[0]);
         store.remove_unused(&ids)?;
@@ -58,8 +64,15 @@ fn check(disk: &FaultDisk, blocks: &[Block], promised: &Promised, when: &str) {
     let store = open(disk).unwrap_or_else(|error| panic!("{when}: does not open: {error}"));
     for block in blocks {
         match store.get(&block.id()) {
-            Ok(Some(found)) => assert_eq!(&found, block),
-            Ok(None) => assert!(!promised.kept.contains(&block.id()), "{when}: a block is lost"),
+            Ok(Some(found)) => {
+                assert_eq!(&found, block);
+                let kept = store.digests(&block.id()).unwrap();
+                assert!(kept.is_none_or(|kept| kept == digests(block).1), "{when}");
+            }
+            Ok(None) => {
+                assert!(!promised.kept.contains(&block.id()), "{when}: a block is lost");
+                assert_eq!(store.digests(&block.id()).unwrap(), None, "{when}");
+            }
             Err(error) => panic!("{when}: {error}"),
         }
     }

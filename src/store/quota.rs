@@ -14,7 +14,8 @@ use crate::limits::{BLOCK_LEN, EVICT_AHEAD};
 use crate::off::Block;
 
 use super::{
-    BlockStore, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
+    UseCount,
 };
 
 /// A store with a limit.
@@ -110,6 +111,14 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
 
     fn census(&self) -> Result<StoreCensus, StoreError> {
         self.inner.census()
+    }
+
+    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
+        self.inner.digests(id)
+    }
+
+    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError> {
+        self.inner.keep_digests(digests)
     }
 }
 

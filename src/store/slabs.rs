@@ -30,8 +30,8 @@ use super::index::{Entry, Index};
 use super::lease::Leases;
 use super::shuffle::Shuffled;
 use super::{
-    BlockStore, Disk, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
-    UseCount,
+    BlockStore, Digests, Disk, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError,
+    Upkeep, UseCount,
 };
 
 /// Bytes of a native block, as the index counts them.
@@ -258,6 +258,16 @@ impl BlockStore for SlabStore {
         self.commit()?;
         let (blocks, damaged) = self.index.counts()?;
         Ok(StoreCensus { blocks, bytes: blocks * self.files.slot_len(), damaged })
+    }
+
+    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
+        self.index.digests(id)
+    }
+
+    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError> {
+        let _alone = self.alone();
+        self.commit_alone()?;
+        self.index.keep_digests(digests)
     }
 }
 

@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::bencode;
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Priority};
 use crate::id::{BlockId, PieceHash, PieceHasher};
 use crate::limits::{BLOCK_LEN, COMMIT_WINDOW_BLOCKS};
 use crate::off::Block;
@@ -21,7 +20,8 @@ use crate::peer::message::HashRange;
 use crate::peer::pieces::Pieces;
 use crate::store::{BlockStore, Presence, StoreError};
 use crate::torrent::mapping;
-use crate::torrent::metainfo::{Info, NotOff};
+use crate::torrent::merkle::Layers;
+use crate::torrent::metainfo::{Info, MetainfoError, NotOff};
 
 /// Why a download cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,14 @@ pub struct BlockContent {
     pieces: Pieces,
     info: Bytes,
     blocks: Blocks,
+    /// The Merkle tree of a version 2 torrent, made when somebody asks for hashes of it.
+    layers: OnceLock<Option<Layers>>,
+    plant: Option<Plant>,
+    priority: Priority,
 }
+
+/// Makes a Merkle tree over blocks; `None` if it cannot.
+pub type Plant = Box<dyn Fn(&[BlockId]) -> Option<Layers> + Send + Sync>;
 
 enum Blocks {
     /// All ids are known: the torrent is served.
@@ -55,8 +62,8 @@ enum Blocks {
 struct Coming {
     catalog: Arc<Catalog>,
     info: Info,
-    /// The SHA-1 of the pieces, 20 bytes each.
-    hashes: Bytes,
+    /// The SHA-1 of the pieces.
+    hashes: Vec<PieceHash>,
     /// What the first block must be.
     first: Option<BlockId>,
     /// The ids that are known, by number. Only these take memory: the number of blocks is the word
@@ -68,11 +75,19 @@ struct Coming {
 }
 
 impl BlockContent {
-    /// Blocks to be served: those of a torrent, in its order.
+    /// Blocks to be served: those of a torrent, in its order. A torrent of version 2 comes with
+    /// what makes its Merkle tree.
     #[must_use]
-    pub fn served(store: Arc<dyn BlockStore>, order: Vec<BlockId>, info: Bytes) -> Self {
+    pub fn served(
+        store: Arc<dyn BlockStore>,
+        order: Vec<BlockId>,
+        info: Bytes,
+        plant: Option<Plant>,
+        priority: Priority,
+    ) -> Self {
         let pieces = cut(order.len() as u64);
-        Self { store, pieces, info, blocks: Blocks::Known(order) }
+        let blocks = Blocks::Known(order);
+        Self { store, pieces, info, blocks, layers: OnceLock::new(), plant, priority }
     }
 
     /// Blocks to be downloaded. `known` are those whose place is known: number, and id; `first` is
@@ -89,7 +104,8 @@ impl BlockContent {
             catalog.download(info.infohash)?.into_iter().collect();
         ids.extend(known);
         ids.retain(|number, _| *number < blocks);
-        let (raw, hashes) = (info.raw.clone(), piece_hashes(&info.raw));
+        let not_off = |error: MetainfoError| NotOff(error.to_string());
+        let (raw, hashes) = (info.raw.clone(), info.piece_hashes().map_err(not_off)?);
         let coming = Coming {
             catalog,
             info,
@@ -100,7 +116,15 @@ impl BlockContent {
             failure: OnceLock::new(),
         };
         let blocks_coming = Blocks::Coming(Box::new(coming));
-        Ok(Self { store, pieces: cut(blocks), info: raw, blocks: blocks_coming })
+        Ok(Self {
+            store,
+            pieces: cut(blocks),
+            info: raw,
+            blocks: blocks_coming,
+            layers: OnceLock::new(),
+            plant: None,
+            priority: Priority::Normal,
+        })
     }
 
     /// Blocks of the torrent.
@@ -264,8 +288,22 @@ impl Content for BlockContent {
         }
     }
 
-    fn hashes(&self, _: &HashRange) -> Option<Vec<[u8; 32]>> {
-        None
+    fn slots(&self, usual: usize) -> usize {
+        match self.priority {
+            Priority::Low => (usual / 4).max(1),
+            Priority::Normal => usual,
+            Priority::High => usual * 4,
+        }
+    }
+
+    fn hashes(&self, range: &HashRange) -> Option<Vec<[u8; 32]>> {
+        let (Blocks::Known(order), Some(plant)) = (&self.blocks, &self.plant) else { return None };
+        let layers = self.layers.get_or_init(|| plant(order)).as_ref()?;
+        let HashRange { root, base, index, length, proofs } = *range;
+        let asked = (layers.root().as_bytes() == &root)
+            .then_some(())
+            .and_then(|()| layers.answer(base, index, length, proofs))?;
+        Some(asked.iter().map(|hash| *hash.as_bytes()).collect())
     }
 }
 
@@ -286,10 +324,9 @@ impl Coming {
 
     /// Whether a piece has the SHA-1 that the info dict says.
     fn is_right(&self, piece: u32, parts: &[Bytes]) -> bool {
-        let start = piece as usize * PieceHash::LEN;
         let mut hasher = PieceHasher::default();
         parts.iter().for_each(|part| hasher.update(part));
-        self.hashes.get(start..start + PieceHash::LEN) == Some(hasher.finish().as_bytes())
+        self.hashes.get(piece as usize) == Some(&hasher.finish())
     }
 
     /// Makes what has come durable once it is at least `window` blocks: first the blocks, then
@@ -316,17 +353,6 @@ impl Coming {
 fn cut(blocks: u64) -> Pieces {
     let piece_len = u32::try_from(mapping::piece_len(blocks)).unwrap_or(u32::MAX);
     Pieces { total: blocks * BLOCK_LEN as u64, piece_len }
-}
-
-/// The value of `pieces` in an info dict that was checked.
-fn piece_hashes(info: &Bytes) -> Bytes {
-    let entries = bencode::check(info).unwrap_or_default();
-    let value = entries.into_iter().find(|(key, _)| *key == b"pieces").map(|(_, range)| range);
-    let string = value.and_then(|range| {
-        let digits = info.get(range.clone())?.iter().position(|byte| *byte == b':')?;
-        Some(info.slice(range.start + digits + 1..range.end))
-    });
-    string.unwrap_or_default()
 }
 
 /// Chunks put together to blocks.

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::{Catalog, CatalogError};
 use crate::id::{BlockId, InfoHash};
 use crate::limits::MAX_PEX_PEERS;
-use crate::peer::content::{Content, Library};
+use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
 use crate::store::{BlockStore, StoreError};
@@ -187,8 +187,14 @@ impl Swarms {
 
     /// Bytes received and sent, of everything.
     #[must_use]
-    pub fn traffic(&self) -> (u64, u64) {
+    pub fn traffic(&self) -> Traffic {
         self.front.traffic()
+    }
+
+    /// Has the library take note of what was moved since it last did.
+    pub async fn account(&self) {
+        let front = Arc::clone(&self.front);
+        let _ = tokio::task::spawn_blocking(move || front.account()).await;
     }
 
     /// The torrents in use, and their peers.
@@ -260,8 +266,8 @@ impl Swarms {
     }
 
     /// Closes the port and ends all connections.
-    pub fn stop(self) {
-        drop(self);
+    pub async fn stop(self) {
+        self.account().await;
     }
 
     fn hold(&self, infohash: InfoHash) -> Held {
@@ -414,7 +420,7 @@ impl Swarm {
     #[must_use]
     pub fn status(&self) -> SwarmStatus {
         let live = &self.held.live;
-        let (received, sent) = live.traffic();
+        let Traffic { received, sent } = live.traffic();
         let block = crate::limits::BLOCK_LEN as u64;
         let pieces = live.with(|exchange| {
             let per_piece = u64::from(exchange.pieces().piece_len) / block;
@@ -428,7 +434,7 @@ impl Swarm {
 }
 
 fn progress(live: &Live) -> Progress {
-    let (downloaded, uploaded) = live.traffic();
+    let Traffic { received: downloaded, sent: uploaded } = live.traffic();
     let left =
         live.with(|exchange| u64::from(exchange.wanted()) * u64::from(exchange.pieces().piece_len));
     // Until the info dict is here nobody knows; 0 would say that all is.

@@ -1,4 +1,4 @@
-//! Magnet links that carry an OFF URL (BEP 9).
+//! Magnet links that carry an OFF URL (BEP 9; of version 2 BEP 52).
 //!
 //! ```text
 //! magnet:?xt=urn:btih:<infohash>&dn=<name>&tr=<tracker>&x.pe=<peer>&x.off=<path and parameters>
@@ -6,17 +6,21 @@
 //!
 //! Stock clients join the swarm and skip `x.off`; we decode with it. The value is the OFF URL
 //! without its origin, percent-encoded once more as a whole. Links with a second `xt` are refused
-//! by some stock clients, so ours has one. A link to an empty stream has no `xt`: there is no
-//! block to look for.
+//! by some stock clients, so ours has one: `urn:btih:` for the ordinary torrent and for hybrids,
+//! `urn:btmh:1220<SHA-256>` for version 2, never both (a pair that does not belong together hangs
+//! libtorrent). A link to an empty stream has no `xt`: there is no block to look for.
 
 use std::net::SocketAddr;
 
-use crate::id::{InfoHash, excerpt};
+use crate::id::{InfoHash, InfoHashV2, excerpt};
 use crate::limits::{MAX_HINTS, MAX_URL_LEN};
 use crate::off::OffUrl;
 use crate::off::url::{Hints, UrlError, escape, unescape};
 
-use super::metainfo::content_name;
+use super::metainfo::{Metainfo, content_name};
+
+/// What a multihash of SHA-256 begins with: its code and its 32 bytes, in hex.
+const SHA_256: &str = "1220";
 
 /// Why a text is not a magnet link we can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +39,11 @@ pub enum MagnetError {
         /// Its value, cut to 80 characters.
         value: String,
     },
+    /// A version 2 swarm by another name than its SHA-256.
+    #[error(
+        "bad xt in the magnet link: \"{0}\" is not 1220 and 64 hex digits, the form of SHA-256"
+    )]
+    MultiHash(String),
     /// The OFF URL in it does not parse.
     #[error("bad x.off in the magnet link")]
     Off(#[source] UrlError),
@@ -45,6 +54,9 @@ pub enum MagnetError {
 pub struct Magnet {
     /// The swarm (`xt=urn:btih:`).
     pub infohash: Option<InfoHash>,
+    /// The swarm of version 2 (`xt=urn:btmh:`). It is not written where there is an
+    /// [`infohash`](Self::infohash).
+    pub infohash_v2: Option<InfoHashV2>,
     /// The name shown by stock clients (`dn`).
     pub name: Option<String>,
     /// Trackers (`tr`), at most 16.
@@ -64,7 +76,26 @@ impl Magnet {
         let Hints { infohash, trackers, web_seeds, peers } = url.hints.clone();
         let name = url.descriptor().map(content_name);
         let off = Some(url.canonical());
-        Self { infohash, name, trackers, web_seeds, peers, off }
+        Self { infohash, infohash_v2: None, name, trackers, web_seeds, peers, off }
+    }
+
+    /// The link to a version 2 swarm that carries the blocks of an OFF URL.
+    #[must_use]
+    pub fn to_url_v2(url: &OffUrl, infohash: InfoHashV2) -> Self {
+        Self { infohash: None, infohash_v2: Some(infohash), ..Self::to_url(url) }
+    }
+
+    /// The link to the swarm of a version 1 torrent. It carries no OFF URL: whoever has it can host
+    /// the blocks, not read them.
+    #[must_use]
+    pub fn to_torrent(metainfo: &Metainfo) -> Self {
+        Self {
+            infohash: Some(metainfo.info.infohash),
+            name: Some(metainfo.info.name.clone()),
+            trackers: metainfo.trackers.clone(),
+            web_seeds: metainfo.web_seeds.clone(),
+            ..Self::default()
+        }
     }
 
     /// Whether a text claims to be a magnet link.
@@ -106,6 +137,9 @@ impl Magnet {
             "xt" => {
                 if let Some(hash) = value.strip_prefix("urn:btih:") {
                     self.infohash = Some(infohash(hash).ok_or_else(bad)?);
+                } else if let Some(hash) = value.strip_prefix("urn:btmh:") {
+                    let wrong = || MagnetError::MultiHash(excerpt(hash));
+                    self.infohash_v2 = Some(multihash(hash).ok_or_else(wrong)?);
                 }
             }
             "dn" => self.name = Some(value),
@@ -134,7 +168,8 @@ impl Magnet {
 impl std::fmt::Display for Magnet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut parts = Vec::new();
-        parts.extend(self.infohash.map(|hash| format!("xt=urn:btih:{hash}")));
+        let v2 = self.infohash_v2.map(|hash| format!("xt=urn:btmh:{SHA_256}{hash}"));
+        parts.extend(self.infohash.map(|hash| format!("xt=urn:btih:{hash}")).or(v2));
         parts.extend(self.name.iter().map(|name| format!("dn={}", escape(name))));
         parts.extend(self.trackers.iter().map(|tracker| format!("tr={}", escape(tracker))));
         parts.extend(self.web_seeds.iter().map(|seed| format!("ws={}", escape(seed))));
@@ -151,6 +186,11 @@ fn infohash(text: &str) -> Option<InfoHash> {
         return InfoHash::from_slice(&bytes);
     }
     InfoHash::parse(text).ok()
+}
+
+/// A version 2 infohash as a multihash.
+fn multihash(text: &str) -> Option<InfoHashV2> {
+    InfoHashV2::parse(text.strip_prefix(SHA_256)?).ok()
 }
 
 fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {
@@ -197,10 +237,31 @@ mod tests {
         let hex = InfoHash::of(b"x");
         let base32 = data_encoding::BASE32.encode(hex.as_bytes()).to_lowercase();
         let text =
-            format!("MAGNET:?dn=a+b&xt=urn:btih:{base32}&tr.1=udp://t:1&so=0&xt=urn:btmh:12");
+            format!("MAGNET:?dn=a+b&xt=urn:btih:{base32}&tr.1=udp://t:1&so=0&xt=urn:sha1:12");
         let magnet = Magnet::parse(&text).unwrap();
         assert_eq!((magnet.infohash, magnet.name.as_deref()), (Some(hex), Some("a b")));
         assert_eq!((magnet.trackers.as_slice(), magnet.off), (&["udp://t:1".to_owned()][..], None));
+    }
+
+    #[test]
+    fn names_version_2_swarms_by_their_multihash_alone() {
+        let (v2, url) = (InfoHashV2::of(b"x"), url("n"));
+        let text = Magnet::to_url_v2(&url, v2).to_string();
+        assert!(text.starts_with(&format!("magnet:?xt=urn:btmh:1220{v2}&dn=")), "{text}");
+        assert!(!text.contains("btih"), "{text}");
+        let magnet = Magnet::parse(&text).unwrap();
+        assert_eq!((magnet.infohash, magnet.infohash_v2), (None, Some(v2)));
+        assert_eq!(magnet.off, Some(url.canonical()));
+        let both = format!("magnet:?xt=urn:btih:{}&xt=urn:btmh:1220{v2}", InfoHash::of(b"x"));
+        let both = Magnet::parse(&both).unwrap();
+        assert_eq!(both.infohash_v2, Some(v2));
+        assert!(!both.to_string().contains("btmh"), "{both}");
+        for bad in
+            ["", "12", "1220", "1114a9993e364706816aba3e25717850c26c9cd0d89d", &"12".repeat(34)]
+        {
+            let error = Magnet::parse(&format!("magnet:?xt=urn:btmh:{bad}")).unwrap_err();
+            assert!(matches!(error, MagnetError::MultiHash(_)), "{bad}: {error}");
+        }
     }
 
     #[test]

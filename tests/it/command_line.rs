@@ -134,7 +134,7 @@ fn shows_the_torrent_of_a_url_and_of_a_file() {
     fs::write(place.path("no.torrent"), "d4:infoli1eee").unwrap();
     place
         .run("home", ["torrent", "show", "no.torrent"])
-        .exits(1)
+        .exits(2)
         .says(["no.torrent", "not a torrent"]);
 }
 

@@ -26,3 +26,4 @@ mod libtorrent;
 mod opentracker;
 mod programs;
 mod shards;
+mod twins;

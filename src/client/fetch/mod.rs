@@ -105,10 +105,10 @@ impl Client {
         let swarms = self.swarms(&ways.swarms).await?;
         let mut task = Task::new(self, url, ways, stop, &survey, candidates);
         let end = task.run(&swarms, watch).await;
-        let received = swarms.traffic().0;
+        let received = swarms.traffic().received;
         let (asked, info) = (task.asked(), task.info());
         task.leave(&swarms).await;
-        swarms.stop();
+        swarms.stop().await;
         self.store.commit().map_err(ReadError::from)?;
         let now = self.survey(url)?;
         match end? {

@@ -5,7 +5,7 @@ use redb::ReadableTable;
 use crate::id::BlockId;
 use crate::store::UseCount;
 
-use super::{BLOCKS, COLD, DAMAGED, Entry, FREE, META, NO_USE, PACKS, SLOTS, USES, entry};
+use super::{BLOCKS, COLD, DAMAGED, DIGESTS, Entry, FREE, META, NO_USE, PACKS, SLOTS, USES, entry};
 
 /// All tables, open for writing.
 pub(super) struct Tables<'t> {
@@ -16,6 +16,7 @@ pub(super) struct Tables<'t> {
     pub(super) uses: redb::Table<'t, &'static [u8; 32], (u32, u32)>,
     pub(super) cold: redb::Table<'t, (u32, u64, u64), ()>,
     pub(super) damaged: redb::Table<'t, &'static [u8; 32], u64>,
+    pub(super) digests: redb::Table<'t, &'static [u8; 32], &'static [u8; 60]>,
     pub(super) packs: redb::Table<'t, u64, (&'static str, u64)>,
 }
 
@@ -29,6 +30,7 @@ impl<'t> Tables<'t> {
             uses: transaction.open_table(USES)?,
             cold: transaction.open_table(COLD)?,
             damaged: transaction.open_table(DAMAGED)?,
+            digests: transaction.open_table(DIGESTS)?,
             packs: transaction.open_table(PACKS)?,
         })
     }

@@ -1,0 +1,110 @@
+//! The arguments of what takes part in swarms.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::catalog;
+use crate::limits::MAX_CONNECTIONS;
+use crate::peer::front::Limits;
+use crate::swarm::session::Options;
+
+use super::{duration, size, tracker};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SwarmArgs {
+    /// A tracker to announce to or ask; may be repeated
+    #[arg(long, value_name = "URL", value_parser = tracker)]
+    pub(in crate::cli) tracker: Vec<String>,
+    /// Where to listen for BitTorrent peers (TCP) [default: any free port, all addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(in crate::cli) listen: Option<SocketAddr>,
+    /// A peer to connect to; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(in crate::cli) peer: Vec<SocketAddr>,
+    /// Send at most so much a second, as in `500KB` or `2MiB`
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub(in crate::cli) up_limit: Option<NonZeroU32>,
+    /// Receive at most so much a second
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    pub(in crate::cli) down_limit: Option<NonZeroU32>,
+    /// Connections to peers, at most
+    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = peers)]
+    pub(in crate::cli) max_peers: usize,
+}
+
+impl SwarmArgs {
+    /// What a session of swarms keeps to.
+    pub(in crate::cli) fn options(&self) -> Options {
+        let limits = Limits {
+            max_peers: self.max_peers,
+            upload: self.up_limit,
+            download: self.down_limit,
+            ..Limits::default()
+        };
+        Options { listen: self.listen, limits }
+    }
+}
+
+/// How much of the upload a torrent gets: its peers served at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Priority {
+    Low,
+    Normal,
+    High,
+}
+
+impl From<Priority> for catalog::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Low => Self::Low,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ReportArgs {
+    /// Tell peers and rates so often [default: 1s on a terminal, 60s elsewhere]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(in crate::cli) report: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SeedArgs {
+    /// OFF URLs to publish and seed [default: all that were published or downloaded here]
+    #[arg(value_name = "URL")]
+    pub(in crate::cli) urls: Vec<String>,
+    /// Publish the whole store as torrents of at most 1,024 blocks, and seed them too
+    #[arg(long, conflicts_with = "urls")]
+    pub(in crate::cli) store: bool,
+    /// Write the torrents of the store to a folder, with a list of them
+    #[arg(long, value_name = "DIR", requires = "store")]
+    pub(in crate::cli) torrent_dir: Option<PathBuf>,
+    /// How much of the upload these URLs get beside others; it is remembered
+    #[arg(long, value_name = "HOW", requires = "urls")]
+    pub(in crate::cli) priority: Option<Priority>,
+    #[command(flatten)]
+    pub(in crate::cli) swarm: SwarmArgs,
+    #[command(flatten)]
+    pub(in crate::cli) report: ReportArgs,
+}
+
+/// Reads a number of bytes a second.
+fn rate(text: &str) -> Result<NonZeroU32, String> {
+    let bytes = u32::try_from(size(text)?).map_err(|_| "a limit is below 4 GiB a second")?;
+    NonZeroU32::new(bytes).ok_or_else(|| "nothing could move; leave the flag out".into())
+}
+
+fn peers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("nobody could connect".into()),
+        Ok(count) if count <= MAX_CONNECTIONS => Ok(count),
+        Ok(_) => Err(format!("at most {MAX_CONNECTIONS}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
