@@ -5,7 +5,9 @@
 //! |---|---|
 //! | byte 5, `0x10` | the extension protocol (BEP 10) |
 //! | byte 7, `0x04` | the Fast extension (BEP 6) |
-//! | byte 7, `0x10` | knows version 2 torrents (BEP 52) |
+//!
+//! The bit of version 2 (byte 7, `0x10`) asks to go on under a hybrid's other infohash (BEP 52);
+//! libtorrent hangs up on it where there is no such torrent. We never set it.
 
 use crate::id::InfoHash;
 
@@ -46,7 +48,7 @@ impl Handshake {
         let mut reserved = [0; 8];
         let [.., extensions, _, others] = &mut reserved;
         *extensions = if self.extended { 0x10 } else { 0 };
-        *others = 0x10 | if self.fast { 0x04 } else { 0 };
+        *others = if self.fast { 0x04 } else { 0 };
         let mut out = [0; HANDSHAKE_LEN];
         let parts = [&PROTOCOL[..], &reserved, self.infohash.as_bytes(), &self.peer_id];
         for (place, byte) in out.iter_mut().zip(parts.concat()) {
