@@ -333,7 +333,9 @@ fn making_room_goes_on_when_the_coldest_blocks_warm_up() {
                     std::thread::sleep(Duration::from_micros(25 * round));
                 }
             });
-            new.iter().for_each(|block| assert!(store.put(block).unwrap()));
+            for block in &new {
+                assert!(store.put(block).unwrap());
+            }
         });
         drop(lease);
     }
