@@ -3,6 +3,8 @@
 //! A decoder never allocates by a length a stranger declared: it compares the length with one of
 //! these first.
 
+use std::time::Duration;
+
 /// Bytes of a native block (128 KiB), the unit of the OFF System since its first description.
 pub const BLOCK_LEN: usize = 131_072;
 
@@ -113,3 +115,102 @@ pub const SPOOL_LEN: usize = 1 << 20;
 /// Verified blocks kept in memory (4 MiB): BitTorrent peers ask for a block in eight chunks, and
 /// each tuple repeats a block of the one before it.
 pub const CACHED_BLOCKS: usize = 32;
+
+/// Redirects followed for one request, as libtorrent and browsers of files do: a CDN takes two.
+pub const MAX_REDIRECTS: usize = 5;
+
+/// How long a stranger's HTTP server may take to accept a connection, TLS included.
+pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a stranger's HTTP server may take from the request to the end of its headers.
+/// Trackers under load take ten seconds.
+pub const HTTP_HEADERS_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a body from a stranger may pause. libtorrent's `urlseed_timeout` is 20 s.
+pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Names of hosts whose addresses are kept for [`RESOLVED_LIFE`]: 200 KB of memory.
+pub const MAX_RESOLVED: usize = 1_024;
+
+/// How long the addresses of a host are used before it is looked up again.
+pub const RESOLVED_LIFE: Duration = Duration::from_secs(60);
+
+/// The longest wait that a web seed's `Retry-After` can ask for. What asks for more is as good as
+/// gone for this download.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// Characters of the longest tracker URL, passkeys included. The longest seen have 300.
+pub const MAX_TRACKER_URL_LEN: usize = 2_048;
+
+/// Bytes of a tracker URL's path and query that a UDP announce carries (BEP 41), so that the
+/// datagram stays below 1,280 bytes, which every IPv6 link passes on whole.
+pub const MAX_UDP_URL_DATA: usize = 1_020;
+
+/// Bytes of the longest answer of an HTTP tracker: 200 peers in the long form take 20 KB.
+pub const MAX_TRACKER_REPLY: usize = 1 << 20;
+
+/// Bytes of the longest tracker id (BEP 3) that is sent back.
+pub const MAX_TRACKER_ID_LEN: usize = 256;
+
+/// Peers taken from one answer of a tracker. Trackers give 50 when asked for no number.
+pub const MAX_TOLD_PEERS: usize = 200;
+
+/// How long one announce may take, a UDP tracker's retransmissions included (BEP 15 would go on
+/// for an hour).
+pub const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The shortest interval that a tracker can make us announce in.
+pub const MIN_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The longest interval that a tracker can keep us silent for.
+pub const MAX_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// The interval when a tracker gives none: the usual half an hour.
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30 * 60);
+
+/// How often a tracker is asked by a download that has no peer at all, unless it forbids it.
+pub const LONELY_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The first pause after a failed announce; it doubles with each further failure.
+pub const ANNOUNCE_RETRY_FIRST: Duration = Duration::from_secs(10);
+
+/// The longest pause after failed announces.
+pub const ANNOUNCE_RETRY_LAST: Duration = Duration::from_secs(600);
+
+/// How long the end of a torrent waits for its trackers to hear of it. They forget us anyway.
+pub const FAREWELL_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long peers from a tracker wait for somebody to take them. Who is not taken has to be told
+/// of again.
+pub const PEERS_HANDOVER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Connection ids of UDP trackers kept (BEP 15): 160 KB of memory.
+pub const MAX_UDP_CONNECTIONS: usize = 4_096;
+
+/// How long a UDP tracker's connection id is used (BEP 15).
+pub const UDP_CONNECTION_LIFE: Duration = Duration::from_secs(60);
+
+/// Announces a second of a seeder with a large catalog. A million torrents once in 25 minutes are
+/// 667 a second, and over UDP some 170 KB/s both ways together.
+pub const MASS_ANNOUNCES_PER_SECOND: u32 = 700;
+
+/// Announces of a large catalog under way at once: at 700 a second, trackers may take 180 ms on
+/// the average.
+pub const MASS_ANNOUNCES_AT_ONCE: usize = 128;
+
+/// How long one announce of a large catalog may take, so that a dead tracker does not hold all of
+/// [`MASS_ANNOUNCES_AT_ONCE`] for a minute.
+pub const MASS_ANNOUNCE_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Torrents of a catalog read at a time: 100 KB of memory with a few trackers each.
+pub const MASS_PAGE: usize = 256;
+
+/// From one round through a large catalog to the next, at least: trackers give 30 minutes and
+/// forget a peer some 15 minutes later.
+pub const MASS_ROUND_SHORTEST: Duration = Duration::from_secs(25 * 60);
+
+/// From one round through a large catalog to the next, at most, where the pace suffices.
+pub const MASS_ROUND_LONGEST: Duration = Duration::from_secs(30 * 60);
+
+/// Trackers of a large catalog whose failures are remembered: 1 MB of memory.
+pub const MASS_TRACKERS: usize = 4_096;

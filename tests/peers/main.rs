@@ -19,9 +19,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod announces;
 mod aria2;
 mod journey;
 mod liar;
 mod libtorrent;
+mod openssl;
 mod opentracker;
 mod programs;

@@ -1,0 +1,9 @@
+//! Taking part in swarms: finding their members and moving the pieces.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`guard`] | the HTTP client for strangers' addresses |
+//! | [`tracker`] | one announce to one tracker, HTTP or UDP (BEP 3, 7, 15, 23, 41) |
+
+pub mod guard;
+pub mod tracker;
