@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`guard`] | the HTTP client for strangers' addresses |
 //! | [`tracker`] | one announce to one tracker, HTTP or UDP (BEP 3, 7, 15, 23, 41) |
+//! | [`announce`] | when which tracker hears what, for one torrent or a million |
 
+pub mod announce;
 pub mod guard;
 pub mod tracker;

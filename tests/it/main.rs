@@ -12,6 +12,7 @@
     reason = "tests use small numbers"
 )]
 
+mod announces;
 mod bad_input;
 mod command_line;
 mod directories;
@@ -23,6 +24,8 @@ mod program;
 mod ranges;
 mod readme;
 mod sealed;
+mod server;
 mod swarm;
 mod upkeep;
+
 mod worked_example;
