@@ -12,6 +12,7 @@ needs=(
     "aria2 /usr/bin/aria2c"
     "ca-certificates /etc/ssl/certs/ca-certificates.crt"
     "curl /usr/bin/curl"
+    "lighttpd /usr/sbin/lighttpd"
     "openssl /usr/bin/openssl"
     "opentracker /usr/bin/opentracker"
     "python3 /usr/bin/python3"

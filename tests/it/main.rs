@@ -27,5 +27,5 @@ mod sealed;
 mod server;
 mod swarm;
 mod upkeep;
-
+mod web_seeds;
 mod worked_example;

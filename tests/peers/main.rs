@@ -24,6 +24,7 @@ mod aria2;
 mod journey;
 mod liar;
 mod libtorrent;
+mod lighttpd;
 mod openssl;
 mod opentracker;
 mod programs;
