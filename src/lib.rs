@@ -27,6 +27,8 @@
 //! * Plaintext has a type of its own: a [`SourceBlock`](off::SourceBlock) has no id, a store takes
 //!   only a [`Block`](off::Block), and a `Block` comes only from a check against an id, from a
 //!   torrent piece, from encoding or from fresh randomness. Storing plaintext does not compile.
+//! * HTTP servers that strangers name are asked only through [`swarm::guard`], which keeps them
+//!   from sending us to our own machine or network.
 //! * Only `torrent::session` and `torrent::storage` name librqbit, only the catalog and the index
 //!   of the store name the database, only `cli::output` prints.
 //!

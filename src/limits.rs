@@ -218,6 +218,12 @@ pub const HTTP_HEADERS_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a body from a stranger may pause. libtorrent's `urlseed_timeout` is 20 s.
 pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Names of hosts whose addresses are kept for [`RESOLVED_LIFE`]: 200 KB of memory.
+pub const MAX_RESOLVED: usize = 1_024;
+
+/// How long the addresses of a host are used before it is looked up again.
+pub const RESOLVED_LIFE: Duration = Duration::from_secs(60);
+
 /// The longest wait that a web seed's `Retry-After` can ask for. What asks for more is as good as
 /// gone for this download.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);

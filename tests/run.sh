@@ -12,6 +12,8 @@ needs=(
     "aria2 /usr/bin/aria2c"
     "ca-certificates /etc/ssl/certs/ca-certificates.crt"
     "curl /usr/bin/curl"
+    "lighttpd /usr/sbin/lighttpd"
+    "openssl /usr/bin/openssl"
     "opentracker /usr/bin/opentracker"
     "python3 /usr/bin/python3"
     "python3-libtorrent /usr/lib/python3/dist-packages/libtorrent*.so"
@@ -28,7 +30,7 @@ missing() {
 }
 
 # Runs apt-get install, and keeps the services of what it installs from starting: opentracker's
-# would take a port, and the tests start trackers of their own.
+# and lighttpd's would take ports, and the tests start their own.
 install_packages() {
     local policy=/usr/sbin/policy-rc.d ours=
     if [ ! -e "$policy" ]; then

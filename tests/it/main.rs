@@ -12,6 +12,7 @@
     reason = "tests use small numbers"
 )]
 
+mod announces;
 mod bad_input;
 mod command_line;
 mod directories;
@@ -26,7 +27,9 @@ mod ranges;
 mod readme;
 mod sealed;
 mod shards;
+mod server;
 mod swarm;
 mod twins;
 mod upkeep;
+mod web_seeds;
 mod worked_example;

@@ -19,10 +19,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod announces;
 mod aria2;
 mod journey;
 mod liar;
 mod libtorrent;
+mod lighttpd;
+mod openssl;
 mod opentracker;
 mod programs;
 mod shards;

@@ -1,6 +1,6 @@
 //! Foreign programs: finding them, and a port for those that cannot choose one.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -20,11 +20,12 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
 /// hands out to whoever wants any, so that nobody takes one between our look and its use.
 const UNASSIGNED: Range<u16> = 10_000..32_000;
 
-/// A free port of this machine, for programs that must be told one.
+/// A port of this machine that is free for TCP and UDP, for programs that must be told one.
 pub(crate) fn free_address() -> SocketAddr {
     poll("a free port", || {
         let address = (Ipv4Addr::LOCALHOST, rand::random_range(UNASSIGNED)).into();
-        TcpListener::bind::<SocketAddr>(address).is_ok().then_some(address)
+        let tcp = TcpListener::bind::<SocketAddr>(address);
+        (tcp.is_ok() && UdpSocket::bind(address).is_ok()).then_some(address)
     })
 }
 

@@ -15,7 +15,7 @@ pub enum Refusal {
     /// A scheme that is not spoken.
     #[error("only http and https are spoken")]
     Scheme,
-    /// Against the rules of [`hints`].
+    /// Against the rules of [`hints`](crate::torrent::hints).
     #[error("a stranger named it, and this address of a local network is none of his business")]
     Rules,
     /// The name has no address in the world.

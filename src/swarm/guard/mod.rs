@@ -13,6 +13,9 @@
 //! * no answer is decompressed, and the reader says how many bytes it takes;
 //! * there is a deadline for the connection, the headers and each pause of the body.
 //!
+//! A web seed's connection is used for the next range as well; a request that fails on one is made
+//! once more. A tracker's is closed: it would be idle for half an hour.
+//!
 //! What the user named himself is not filtered, and may lead anywhere by a redirect to its own
 //! host; a redirect to another host is a stranger's word again. No proxy is used: it would resolve
 //! names by itself.
@@ -30,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONNECTION, HeaderMap, HeaderValue, LOCATION, RANGE};
 use reqwest::{Client, Response, redirect};
 use tokio::time::timeout;
 use url::Url;
@@ -40,7 +43,7 @@ pub use error::{GuardError, Refusal};
 pub use scope::{Origin, Purpose};
 
 use error::failure;
-use scope::{Scope, lookup};
+use scope::{Resolver, Scope};
 
 use super::tracker::udp::machine::Connections;
 use crate::limits::{HTTP_CONNECT_TIMEOUT, HTTP_HEADERS_TIMEOUT, HTTP_IDLE_TIMEOUT, MAX_REDIRECTS};
@@ -112,7 +115,7 @@ impl Guard {
         let mut scope = Scope::of(&url, origin, purpose)
             .map_err(|why| GuardError::Refused { server: server(&url), why })?;
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&url, scope, range).await?;
+            let response = self.send(&url, scope, purpose, range).await?;
             let Some(to) = destination(&response, &url) else {
                 let (server, idle) = (server(&url), self.patience.idle);
                 return Ok(Answer { response, server, idle });
@@ -133,12 +136,14 @@ impl Guard {
         };
         let host = url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let found = timeout(self.patience.connect, lookup(host, url.port().unwrap_or(0), scope));
+        let found = timeout(self.patience.connect, self.clients(scope).resolver.lookup(host));
         let found = found.await.map_err(|_| GuardError::Silent {
             server: server(url),
             waited: self.patience.connect,
         })?;
-        found.map_err(|error| error.of(url))
+        let found = found.map_err(|error| error.of(url))?;
+        let port = url.port_or_known_default().unwrap_or(0);
+        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
     /// The connection ids of UDP trackers.
@@ -146,28 +151,42 @@ impl Guard {
         &self.connections
     }
 
+    fn clients(&self, scope: Scope) -> &Clients {
+        let [any, world, here] = &*self.clients;
+        match scope {
+            Scope::Any => any,
+            Scope::World => world,
+            Scope::Here => here,
+        }
+    }
+
     async fn send(
         &self,
         url: &Url,
         scope: Scope,
+        purpose: Purpose,
         range: Option<&Range<u64>>,
     ) -> Result<Response, GuardError> {
-        let [any, world, here] = &*self.clients;
-        let clients = match scope {
-            Scope::Any => any,
-            Scope::World => world,
-            Scope::Here => here,
+        let client = self.clients(scope).for_url(url, self.patience)?;
+        let ask = async || {
+            let mut request = client.get(url.clone());
+            if let Some(range) = range {
+                let last = range.end.saturating_sub(1);
+                request = request.header(RANGE, format!("bytes={}-{last}", range.start));
+            }
+            if purpose == Purpose::Tracker {
+                request = request.header(CONNECTION, "close");
+            }
+            request.send().await
         };
-        let mut request = clients.for_url(url, self.patience)?.get(url.clone());
-        if let Some(range) = range {
-            let last = range.end.saturating_sub(1);
-            request = request.header(RANGE, format!("bytes={}-{last}", range.start));
-        }
-        let sent = timeout(self.patience.headers, request.send()).await;
-        let sent = sent.map_err(|_| GuardError::Silent {
-            server: server(url),
-            waited: self.patience.headers,
-        })?;
+        let sent = async {
+            match ask().await {
+                Err(error) if purpose == Purpose::WebSeed && is_stale(&error) => ask().await,
+                sent => sent,
+            }
+        };
+        let silent = |_| GuardError::Silent { server: server(url), waited: self.patience.headers };
+        let sent = timeout(self.patience.headers, sent).await.map_err(silent)?;
         sent.map_err(|error| failure(error, url))
     }
 }
@@ -238,7 +257,7 @@ impl Answer {
 
 /// The clients of one scope: connections are not shared between scopes.
 struct Clients {
-    scope: Scope,
+    resolver: Resolver,
     plain: Client,
     secure: OnceLock<Client>,
 }
@@ -246,8 +265,9 @@ struct Clients {
 impl Clients {
     fn new(scope: Scope, patience: Patience) -> Result<Self, reqwest::Error> {
         // With no certificates to trust, none are looked for.
-        let plain = builder(scope, patience).tls_certs_only([]).build()?;
-        Ok(Self { scope, plain, secure: OnceLock::new() })
+        let resolver = Resolver::new(scope);
+        let plain = builder(&resolver, patience).tls_certs_only([]).build()?;
+        Ok(Self { resolver, plain, secure: OnceLock::new() })
     }
 
     fn for_url(&self, url: &Url, patience: Patience) -> Result<&Client, GuardError> {
@@ -257,14 +277,14 @@ impl Clients {
         if let Some(secure) = self.secure.get() {
             return Ok(secure);
         }
-        let built = builder(self.scope, patience)
+        let built = builder(&self.resolver, patience)
             .build()
             .map_err(|source| GuardError::Tls { server: server(url), source })?;
         Ok(self.secure.get_or_init(|| built))
     }
 }
 
-fn builder(scope: Scope, patience: Patience) -> reqwest::ClientBuilder {
+fn builder(resolver: &Resolver, patience: Patience) -> reqwest::ClientBuilder {
     const IDLE_CONNECTION: Duration = Duration::from_secs(30);
     const IDLE_PER_HOST: usize = 4;
     let mut headers = HeaderMap::new();
@@ -282,7 +302,12 @@ fn builder(scope: Scope, patience: Patience) -> reqwest::ClientBuilder {
         .connect_timeout(patience.connect)
         .pool_idle_timeout(IDLE_CONNECTION)
         .pool_max_idle_per_host(IDLE_PER_HOST)
-        .dns_resolver(scope)
+        .dns_resolver(resolver.clone())
+}
+
+/// Whether a connection may have been closed by the server just before it was used again.
+fn is_stale(error: &reqwest::Error) -> bool {
+    error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
 /// Where an answer redirects to, if it does.

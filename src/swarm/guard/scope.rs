@@ -2,11 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use lru::LruCache;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
 use super::error::Refusal;
+use crate::limits::{MAX_RESOLVED, RESOLVED_LIFE};
 use crate::torrent::hints::{self, Reach};
 
 /// Who named an address.
@@ -89,14 +94,18 @@ impl Scope {
     }
 }
 
-impl Resolve for Scope {
-    fn resolve(&self, name: Name) -> Resolving {
-        let scope = *self;
-        Box::pin(async move {
-            let found = lookup(name.as_str(), 0, scope).await?;
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
+/// Finds the addresses of names, those that its scope admits. Found ones are kept for a minute:
+/// a catalog's announces would ask for the same name hundreds of times a second.
+#[derive(Debug, Clone)]
+pub(super) struct Resolver {
+    scope: Scope,
+    found: Arc<Mutex<LruCache<String, Found>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Found {
+    addresses: Vec<IpAddr>,
+    until: Instant,
 }
 
 /// Why a name leads nowhere.
@@ -108,17 +117,44 @@ pub(super) enum LookupError {
     Failed(#[from] io::Error),
 }
 
-pub(super) async fn lookup(
-    host: &str,
-    port: u16,
-    scope: Scope,
-) -> Result<Vec<SocketAddr>, LookupError> {
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-    let admitted: Vec<_> = found.iter().copied().filter(|at| scope.admits(at.ip())).collect();
-    if admitted.is_empty() && !found.is_empty() {
-        return Err(LookupError::Refused);
+impl Resolver {
+    pub(super) fn new(scope: Scope) -> Self {
+        let most = NonZeroUsize::new(MAX_RESOLVED).unwrap_or(NonZeroUsize::MIN);
+        Self { scope, found: Arc::new(Mutex::new(LruCache::new(most))) }
     }
-    Ok(admitted)
+
+    pub(super) async fn lookup(&self, host: &str) -> Result<Vec<IpAddr>, LookupError> {
+        if let Some(found) = self.found().get(host)
+            && Instant::now() < found.until
+        {
+            return Ok(found.addresses.clone());
+        }
+        let found = tokio::net::lookup_host((host, 0)).await?.map(|address| address.ip());
+        let found: Vec<IpAddr> = found.collect();
+        let admits = |ip: &IpAddr| self.scope.admits(*ip);
+        let addresses: Vec<_> = found.iter().copied().filter(admits).collect();
+        if addresses.is_empty() && !found.is_empty() {
+            return Err(LookupError::Refused);
+        }
+        let kept = Found { addresses: addresses.clone(), until: Instant::now() + RESOLVED_LIFE };
+        self.found().put(host.to_owned(), kept);
+        Ok(addresses)
+    }
+
+    fn found(&self) -> MutexGuard<'_, LruCache<String, Found>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.lookup(name.as_str()).await?;
+            // A port of 0 is that of the URL.
+            Ok(Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +230,11 @@ mod tests {
 
     #[tokio::test]
     async fn resolves_no_local_name_for_a_stranger() {
-        let refused = lookup("localhost", 0, Scope::World).await;
+        let refused = Resolver::new(Scope::World).lookup("localhost").await;
         assert!(matches!(refused, Err(LookupError::Refused)), "{refused:?}");
+        let here = Resolver::new(Scope::Here);
+        for _ in 0..2 {
+            assert!(here.lookup("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
+        }
     }
 }

@@ -18,7 +18,7 @@
 //! name for each of them.
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -33,6 +33,9 @@ use crate::limits::MAX_TRACKER_REPLY;
 use crate::swarm::guard::{Guard, Purpose};
 
 const OK: u16 = 200;
+
+/// Where a tracker is that has no address to judge it by: in the world (RFC 5737).
+const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Announces to an HTTP tracker.
 pub(super) async fn announce(
@@ -49,8 +52,7 @@ pub(super) async fn announce(
         Ok(Outcome::Failure(reason)) => Err(TrackerError::Refused { tracker: tracker(), reason }),
         _ if status != OK => Err(TrackerError::Status { tracker: tracker(), status }),
         Ok(Outcome::Reply(reply)) => {
-            // Without an address to judge by, it is one in the world.
-            let teller = address.map_or(IpAddr::from([255; 4]), |address| address.ip());
+            let teller = address.map_or(SOMEWHERE, |address| address.ip());
             Ok(reply.believed(what, teller, &[]))
         }
         Err(source) => Err(TrackerError::Answer { tracker: tracker(), source }),
