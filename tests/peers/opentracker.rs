@@ -50,19 +50,20 @@ impl Tracker {
         let whitelist = self.folder.path().join(WHITELIST);
         fs::write(whitelist, format!("{infohash}\n")).unwrap();
         self.running.signal("HUP");
+        // A peer that leaves is answered in any case, so ask as one that comes.
         poll("the tracker to serve the swarm", || {
-            (!self.farewell(infohash).contains("failure reason")).then_some(())
+            (!self.announce(infohash, "started").contains("failure reason")).then_some(())
         });
+        self.announce(infohash, "stopped");
     }
 
-    /// The answer to a peer that leaves the swarm: it shows whether the tracker serves the swarm,
-    /// and adds nobody to it.
-    fn farewell(&self, infohash: InfoHash) -> String {
+    /// The answer to a peer that comes or goes.
+    fn announce(&self, infohash: InfoHash, event: &str) -> String {
         let escape = |byte: &u8| format!("%{byte:02x}");
         let infohash = infohash.as_bytes().iter().map(escape).collect::<String>();
         let request = format!(
-            "GET /announce?info_hash={infohash}&peer_id=-ask-it-what-it-does-&port=1&left=1\
-             &event=stopped&compact=1 HTTP/1.0\r\n\r\n"
+            "GET /announce?info_hash={infohash}&peer_id=-ask-it-what-it-does&port=1&left=1\
+             &event={event}&compact=1 HTTP/1.0\r\n\r\n"
         );
         let mut answer = Vec::new();
         let mut stream = connect(self.address);
