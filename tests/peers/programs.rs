@@ -1,6 +1,6 @@
 //! Foreign programs: finding them, and a port for those that cannot choose one.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -26,9 +26,4 @@ pub(crate) fn free_address() -> SocketAddr {
         let address = (Ipv4Addr::LOCALHOST, rand::random_range(UNASSIGNED)).into();
         TcpListener::bind::<SocketAddr>(address).is_ok().then_some(address)
     })
-}
-
-/// Waits until somebody listens.
-pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    poll(&format!("a listener on {address}"), || TcpStream::connect(address).ok())
 }
