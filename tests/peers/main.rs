@@ -5,7 +5,7 @@
 //! and a home that has nothing gets the file from the foreign client alone, which never had
 //! anything but noise.
 //!
-//! Which client does what is recorded in `MATRIX.md`, by `matrix.rs`; what the other
+//! Which client does what is recorded in `MATRIX.md`, by `matrix.rs` and `large.rs`; what the other
 //! tests show about single clients goes further.
 //!
 //! Everything stays on loopback, or in networks that tests make for themselves (`net.rs`), which
@@ -26,6 +26,7 @@ mod common;
 mod aria2;
 mod clients;
 mod journey;
+mod large;
 mod liar;
 mod libtorrent;
 mod matrix;

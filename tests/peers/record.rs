@@ -15,7 +15,7 @@ const BLESS: &str = "OFFSWARM_BLESS";
 const INTRODUCTION: &str = "\
 # Which clients do what with our torrents
 
-Written by the tests in `matrix.rs` with `OFFSWARM_BLESS=1`, and compared by them
+Written by the tests in `matrix.rs` and `large.rs` with `OFFSWARM_BLESS=1`, and compared by them
 else: each yes is found anew in each run. *Downloads*: offswarm seeds, the client ends with the very
 blocks. *Seeds*: the client seeds the blocks, and offswarm with an empty home gets the file from it
 alone. Each client runs in a network of its own that holds nobody but offswarm, and opentracker

@@ -34,6 +34,7 @@ pub(crate) struct Size {
 impl Size {
     pub(crate) const SMALL: Self = Self { length: 2 * BLOCK_LEN + 1, blocks: 8 };
     pub(crate) const MIDDLE: Self = Self { length: 499 * BLOCK_LEN, blocks: 1_000 };
+    pub(crate) const LARGE: Self = Self { length: 9_996 * BLOCK_LEN, blocks: 20_001 };
 }
 
 /// A published file that nobody seeds yet. What belongs to it lies beside the home.
