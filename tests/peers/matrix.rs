@@ -169,3 +169,10 @@ fn rtorrent_does_what_is_recorded() {
 fn transmission_does_what_is_recorded() {
     client_does_what_is_recorded::<Transmission>(By::Tracker, By::Torrent);
 }
+
+/// The metadata of 1,000 blocks is two pieces. rTorrent answers the request for one of them and
+/// drops another that comes right behind it, so that has to wait, or to be asked again.
+#[test]
+fn rtorrent_gives_metadata_of_more_than_one_piece() {
+    seeds::<RTorrent>(Size::MIDDLE, By::Magnet);
+}
