@@ -11,6 +11,7 @@ use crate::common::child::{Running, poll};
 use crate::journey::Link;
 use crate::net::Machine;
 use crate::programs::program;
+use crate::stage::{Size, Stage};
 
 use super::{CANNOT_BE_TOLD_PEERS, Client, Desk, PEER_PORT, STEER_PORT, Task, version_in};
 
@@ -104,4 +105,15 @@ fn settings(desk: &Desk) -> Value {
         "rpc-port": STEER_PORT,
         "utp-enabled": false,
     })
+}
+
+/// When it has the metadata it hangs up, to check what it has of the file, and then waits to be
+/// found: whoever was told to dial it has to dial it again.
+#[test]
+fn transmission_downloads_by_magnet_link_when_it_is_only_dialled() {
+    let stage = Stage::new(Size::SMALL);
+    let desk = Desk::new(&stage.net.theirs);
+    let client = Transmission::join(&desk, &stage.by_magnet(&[]));
+    let _seeder = stage.seed(&[desk.address()]);
+    client.wait_until_complete();
 }
