@@ -6,18 +6,21 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Debian packages and a file that shows each is there. offswarm's HTTP client needs certificates
-# even to ask a tracker without TLS.
+# Debian packages and a file that shows each is there.
 needs=(
     "aria2 /usr/bin/aria2c"
-    "ca-certificates /etc/ssl/certs/ca-certificates.crt"
     "curl /usr/bin/curl"
+    "deluged /usr/bin/deluged"
+    "iproute2 /sbin/ip"
     "lighttpd /usr/sbin/lighttpd"
     "openssl /usr/bin/openssl"
     "opentracker /usr/bin/opentracker"
     "python3 /usr/bin/python3"
     "python3-libtorrent /usr/lib/python3/dist-packages/libtorrent*.so"
+    "qbittorrent-nox /usr/bin/qbittorrent-nox"
+    "rtorrent /usr/bin/rtorrent"
     "time /usr/bin/time"
+    "transmission-daemon /usr/bin/transmission-daemon"
 )
 
 # Prints the packages of which nothing is found.

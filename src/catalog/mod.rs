@@ -35,7 +35,7 @@ use serde::de::DeserializeOwned;
 use crate::id::checksum;
 use crate::limits::CATALOG_CACHE_LEN;
 
-pub use standing::{Priority, Standing};
+pub use standing::{Change, Priority, Standing};
 pub use torrents::{ShardRecord, TorrentRecord};
 pub use urls::{Origin, UrlRecord};
 

@@ -35,6 +35,9 @@ pub struct Standing {
     pub web_seeds: Vec<String>,
 }
 
+/// A change of how a torrent stands.
+pub type Change = Box<dyn Fn(&mut Standing) + Send + Sync>;
+
 impl Catalog {
     /// How a torrent stands.
     pub fn standing(&self, infohash: InfoHash) -> Result<Standing, CatalogError> {
@@ -51,7 +54,7 @@ impl Catalog {
     /// Changes how torrents stand, all at once. Those that are not known are left out.
     pub fn change_standings(
         &self,
-        changes: &BTreeMap<InfoHash, Box<dyn Fn(&mut Standing) + Send + Sync>>,
+        changes: &BTreeMap<InfoHash, Change>,
     ) -> Result<(), CatalogError> {
         let mut records = Vec::new();
         for (infohash, change) in changes {

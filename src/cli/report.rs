@@ -14,7 +14,7 @@ use super::exit::CliError;
 use super::output::{Output, Progress};
 
 /// How often a seeder reports where nobody watches.
-const SELDOM: Duration = Duration::from_mins(1);
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// How often on a terminal.
 const OFTEN: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ use super::report::Report;
 use super::signals::Signals;
 
 /// How often what was moved is written down.
-const ACCOUNT_EVERY: Duration = Duration::from_mins(1);
+const ACCOUNT_EVERY: Duration = Duration::from_secs(60);
 
 /// Torrents listed at a time.
 const TORRENTS_AT_ONCE: usize = 256;
@@ -211,9 +211,9 @@ async fn seed_all(
     swarms.offer(Arc::new(page));
     output.remark(&format!("seeding {torrents} torrents on {}", swarms.listen()));
     // Whoever does not read the list does not keep us from seeding.
-    let (lister, listen) = (client.clone(), (swarms.listen(), args.swarm.listen));
+    let (client, address) = (client.clone(), (swarms.listen(), args.swarm.listen));
     let _listing = tokio::task::spawn_blocking(move || {
-        list(&lister, listen, output).unwrap_or_else(|error| {
+        list(&client, address, output).unwrap_or_else(|error| {
             output.fail(&error);
         });
     });

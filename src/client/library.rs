@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Standing;
+use crate::catalog::{Change, Standing};
 use crate::id::{BlockId, InfoHash};
 use crate::off::OffUrl;
 use crate::peer::content::{Content, Library, Traffic};
@@ -24,7 +24,7 @@ impl Library for Client {
             Box::new(move |standing: &mut Standing| {
                 standing.received += received;
                 standing.sent += sent;
-            }) as Box<dyn Fn(&mut Standing) + Send + Sync>
+            }) as Change
         };
         let changes = moved.iter().map(|(infohash, traffic)| (*infohash, add(*traffic))).collect();
         if let Err(error) = self.catalog.change_standings(&changes) {

@@ -46,7 +46,7 @@ pub fn choose(
     }
     let served: Vec<Key> =
         wanting.iter().filter(|(_, one)| one.is_served).map(|(key, _)| *key).collect();
-    if second % ROUND != 0 && served.len() >= slots {
+    if !second.is_multiple_of(ROUND) && served.len() >= slots {
         return served.into_iter().collect();
     }
     let rate = |one: &Standing| if downloading { one.rate_in } else { one.rate_out };

@@ -235,7 +235,7 @@ impl Exchange {
             self.here.add(piece);
             for (key, party) in &mut self.parties {
                 party.piece_came(piece);
-                if party.out.len() > 0 {
+                if !party.out.is_empty() {
                     self.woken.insert(*key);
                 }
             }
@@ -346,7 +346,9 @@ impl Exchange {
         // With the Fast extension each request is answered all the same.
         if !party.fast {
             let asked = std::mem::take(&mut party.asked);
-            asked.into_iter().for_each(|chunk| self.picker.give_back(key, chunk));
+            for chunk in asked {
+                self.picker.give_back(key, chunk);
+            }
             self.refill_all(now);
         }
     }
@@ -411,7 +413,9 @@ impl Exchange {
 
     fn refill_all(&mut self, now: Instant) {
         let keys: Vec<Key> = self.parties.keys().copied().collect();
-        keys.into_iter().for_each(|key| self.refill(key, now));
+        for key in keys {
+            self.refill(key, now);
+        }
     }
 
     /// Asks a peer for as much as it is good for.

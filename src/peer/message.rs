@@ -314,7 +314,9 @@ mod tests {
         #[test]
         fn reads_what_it_writes(messages in proptest::collection::vec(any_message(), 0..5)) {
             let mut out = BytesMut::new();
-            messages.iter().for_each(|message| message.encode(&mut out));
+            for message in &messages {
+                message.encode(&mut out);
+            }
             prop_assert_eq!(decode_all(&out), Ok(messages));
         }
 

@@ -12,6 +12,7 @@ use super::picker::Picker;
 use super::pieces::Chunk;
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the protocol has as many, all independent")]
 pub(super) struct Party {
     /// What it has.
     pub(super) bits: Bits,
@@ -201,7 +202,7 @@ impl Party {
         if !served {
             let dropped = std::mem::take(&mut self.wants);
             if self.fast {
-                dropped.into_iter().for_each(|chunk| self.out.push_back(Message::Reject(chunk)));
+                self.out.extend(dropped.into_iter().map(Message::Reject));
             }
         }
     }

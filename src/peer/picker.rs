@@ -67,8 +67,19 @@ struct Partial {
     free: usize,
     /// Slots that have not come.
     missing: usize,
-    /// Whether one peer alone must give all of it, and which.
-    alone: Option<Option<Key>>,
+    /// Who may give it.
+    from: From,
+}
+
+/// Who may give a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Everybody, a chunk each.
+    All,
+    /// One source alone, whichever comes first.
+    Any,
+    /// This one alone.
+    Only(Key),
 }
 
 /// What became of a chunk that came.
@@ -197,7 +208,7 @@ impl Picker {
     /// Chooses one chunk that another source has owed for long, when nothing else is left.
     pub fn pick_again(&mut self, key: Key, has: &Bits, now: Instant) -> Option<Chunk> {
         for (piece, partial) in &mut self.partial {
-            if !has.has(*piece) || partial.alone.is_some() {
+            if !has.has(*piece) || partial.from != From::All {
                 continue;
             }
             for (number, slot) in (0..).zip(&mut partial.slots) {
@@ -247,7 +258,7 @@ impl Picker {
                 partial.free += 1;
             }
         }
-        if partial.alone == Some(Some(key)) {
+        if partial.from == From::Only(key) {
             // Another one must give all of it.
             self.restart(chunk.piece);
         } else if partial.free > 0 {
@@ -310,12 +321,6 @@ impl Picker {
         Vec::new()
     }
 
-    /// Whether the giver of a chunk is in doubt.
-    #[must_use]
-    pub fn doubts(&self) -> usize {
-        self.doubts.len()
-    }
-
     fn state(&self, piece: u32) -> Option<State> {
         self.states.get(piece as usize).copied()
     }
@@ -336,18 +341,18 @@ impl Picker {
         }
         let chunks = self.pieces.chunks_of(piece) as usize;
         let slots = (0..chunks).map(|_| Slot::Free).collect();
-        let alone = self.doubts.contains_key(&piece).then_some(None);
-        self.partial.insert(piece, Partial { slots, free: chunks, missing: chunks, alone });
+        let from = if self.doubts.contains_key(&piece) { From::Any } else { From::All };
+        self.partial.insert(piece, Partial { slots, free: chunks, missing: chunks, from });
         self.open.insert(piece);
     }
 
     /// Asks a source for free chunks of a piece.
     fn take(&mut self, piece: u32, key: Key, most: usize, now: Instant, out: &mut Vec<Chunk>) {
         let Some(partial) = self.partial.get_mut(&piece) else { return };
-        match &mut partial.alone {
-            Some(giver @ None) => *giver = Some(key),
-            Some(Some(giver)) if *giver != key => return,
-            _ => {}
+        match partial.from {
+            From::Only(giver) if giver != key => return,
+            From::Any => partial.from = From::Only(key),
+            From::All | From::Only(_) => {}
         }
         for (number, slot) in (0..).zip(&mut partial.slots) {
             if out.len() >= most {

@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const NAMED_PAUSE: Duration = Duration::from_secs(4);
 
 /// The longest pause for others.
-const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 struct Entry {
@@ -85,7 +85,7 @@ impl Pool {
 }
 
 /// How long a liar is not spoken to.
-const BAN: Duration = Duration::from_hours(1);
+const BAN: Duration = Duration::from_secs(3600);
 
 /// Liars remembered.
 const MAX_BANS: usize = 10_000;

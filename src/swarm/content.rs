@@ -325,7 +325,9 @@ impl Coming {
     /// Whether a piece has the SHA-1 that the info dict says.
     fn is_right(&self, piece: u32, parts: &[Bytes]) -> bool {
         let mut hasher = PieceHasher::default();
-        parts.iter().for_each(|part| hasher.update(part));
+        for part in parts {
+            hasher.update(part);
+        }
         self.hashes.get(piece as usize) == Some(&hasher.finish())
     }
 

@@ -254,9 +254,9 @@ impl Swarms {
     pub async fn leave(&self, swarm: Swarm) {
         if let Some((_, content)) = swarm.coming.clone() {
             // What cannot be saved is fetched again some day; the blocks are not lost.
-            match tokio::task::spawn_blocking(move || content.save()).await {
-                Ok(Err(error)) => tracing::warn!("saving the state of a download: {error}"),
-                Ok(Ok(())) | Err(_) => {}
+            let saved = tokio::task::spawn_blocking(move || content.save()).await;
+            if let Ok(Err(error)) = saved {
+                tracing::warn!("saving the state of a download: {error}");
             }
         }
         swarm.stop.cancel();

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The pause after a first failure; it doubles with each, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Draws what is wanted until it is told to stop, or the web seed proves useless or a liar.
 pub(super) async fn draw(

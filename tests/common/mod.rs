@@ -103,7 +103,8 @@ pub struct Seeder {
 }
 
 impl Seeder {
-    fn start(command: &mut Command) -> Self {
+    /// Starts it by a command that prints a URL and a magnet link.
+    pub fn start(command: &mut Command) -> Self {
         let running = Running::start(command);
         let url = OffUrl::parse(&running.line()).expect("an OFF URL in the first line");
         let magnet = running.line();

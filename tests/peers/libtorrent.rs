@@ -13,7 +13,7 @@ use crate::common::child::Running;
 use crate::journey::{BLOCK_AND_BYTE, Journey, Link, MANY_BLOCKS, ONE_BYTE};
 use crate::programs::program;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/lt_client.py");
+pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/lt_client.py");
 
 /// A running client with one torrent.
 pub(crate) struct Libtorrent {
@@ -40,9 +40,7 @@ impl Libtorrent {
     }
 
     fn start(link: &Link, peers: &[SocketAddr], folder: TempDir, args: &[&str]) -> Self {
-        // The binding belongs to the distribution's Python, which need not be the first in PATH.
-        let python = program("/usr/bin/python3", "python3-libtorrent");
-        let mut command = Command::new(python);
+        let mut command = Command::new(python());
         command.arg(SCRIPT).arg("--folder").arg(folder.path());
         match link {
             Link::Torrent(path) => command.arg("--torrent").arg(path),
@@ -63,8 +61,13 @@ impl Libtorrent {
     }
 }
 
+/// The distribution's Python, to which the bindings belong, and which need not be first in PATH.
+pub(crate) fn python() -> PathBuf {
+    program("/usr/bin/python3", "python3")
+}
+
 /// Waits for an event; what comes before it is progress.
-fn event(running: &Running, name: &str) -> Value {
+pub(crate) fn event(running: &Running, name: &str) -> Value {
     running.line_with(name, |line| {
         let told: Value = serde_json::from_str(line).unwrap();
         (told["event"] == name).then_some(told)

@@ -5,11 +5,12 @@ What happens is told on stdout, one JSON object a line, in this order:
 
     {"event": "listening", "port": 40123}
     {"event": "progress", "state": "downloading", "done": 0.25, "peers": 1}      (any number)
+    {"event": "metadata"}                                               (by a magnet link only)
     {"event": "complete", "path": "/tmp/x/0b0cf6ec05bafd5b.off"}
 
 "complete" is said once the file is on the disk and its pieces can be had. Everything stays on
-loopback: no DHT, no local discovery, no port mapping, no peer exchange. Debian package:
-python3-libtorrent.
+loopback, or at the address that is told: no DHT, no local discovery, no port mapping, no peer
+exchange. Debian package: python3-libtorrent.
 """
 
 import argparse
@@ -23,8 +24,6 @@ except ImportError:
     sys.exit("libtorrent for Python is missing: install the Debian package python3-libtorrent")
 
 SETTINGS = {
-    "listen_interfaces": "127.0.0.1:0",
-    "outgoing_interfaces": "127.0.0.1",
     "enable_dht": False,
     "enable_lsd": False,
     "enable_upnp": False,
@@ -54,6 +53,7 @@ def arguments():
     what.add_argument("--torrent", metavar="FILE")
     what.add_argument("--magnet", metavar="LINK")
     parser.add_argument("--folder", required=True, help="where the content goes")
+    parser.add_argument("--listen", default="127.0.0.1:0", metavar="ADDR:PORT")
     parser.add_argument("--peer", action="append", default=[], metavar="ADDR:PORT")
     parser.add_argument(
         "--unchecked",
@@ -61,6 +61,15 @@ def arguments():
         help="take what is in the folder for the content and seed it, right or wrong",
     )
     return parser.parse_args()
+
+
+def settings(args):
+    return {
+        **SETTINGS,
+        "listen_interfaces": args.listen,
+        "outgoing_interfaces": args.listen.rsplit(":", 1)[0],
+        "disable_hash_checks": args.unchecked,
+    }
 
 
 def torrent(args):
@@ -86,7 +95,7 @@ def address(text):
 def main():
     args = arguments()
     starter = os.getppid()
-    session = lt.session({**SETTINGS, "disable_hash_checks": args.unchecked})
+    session = lt.session(settings(args))
     handle = session.add_torrent(torrent(args))
     say("listening", port=session.listen_port())
     told, complete = None, False
@@ -101,6 +110,8 @@ def main():
         for alert in session.pop_alerts():
             if isinstance(alert, FAILURES):
                 sys.exit(alert.message())
+            if isinstance(alert, lt.metadata_received_alert):
+                say("metadata")
             if isinstance(alert, lt.torrent_finished_alert):
                 handle.flush_cache()
             if isinstance(alert, lt.cache_flushed_alert) and status.is_seeding and not complete:

@@ -5,7 +5,11 @@
 //! and a home that has nothing gets the file from the foreign client alone, which never had
 //! anything but noise.
 //!
-//! Everything stays on loopback. A foreign program that is missing fails the test and names the
+//! Which client does what is recorded in `MATRIX.md`, by `matrix.rs` and `large.rs`; what the other
+//! tests show about single clients goes further.
+//!
+//! Everything stays on loopback, or in networks that tests make for themselves (`net.rs`), which
+//! takes root. A foreign program that is missing fails the test and names the
 //! Debian package; `tests/run.sh` installs them all.
 
 #![allow(
@@ -21,12 +25,18 @@ mod common;
 
 mod announces;
 mod aria2;
+mod clients;
 mod journey;
+mod large;
 mod liar;
 mod libtorrent;
 mod lighttpd;
+mod matrix;
+mod net;
 mod openssl;
 mod opentracker;
 mod programs;
+mod record;
 mod shards;
+mod stage;
 mod twins;

@@ -1,55 +1,64 @@
-//! The tracker opentracker, on loopback.
+//! The tracker opentracker.
 //!
 //! Debian builds it with a whitelist: it serves only infohashes that are in a file, which it
 //! reads when it starts and at each hangup signal. Run by root it becomes `nobody` and locks
 //! itself into the folder of that file, so the folder must be open to all.
 
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use offswarm::id::InfoHash;
 use tempfile::TempDir;
 
 use crate::common::child::{Running, poll};
-use crate::programs::{connect, free_address, program};
+use crate::net::Machine;
+use crate::programs::{free_address, program};
 
 const WHITELIST: &str = "whitelist";
+
+/// What is in an answer that gives no peers.
+const REFUSAL: &str = "failure reason";
 
 /// A running tracker.
 pub(crate) struct Tracker {
     running: Running,
     folder: TempDir,
+    machine: Machine,
     address: SocketAddr,
 }
 
 impl Tracker {
-    /// Starts a tracker that serves nothing yet.
+    /// Starts a tracker on loopback that serves nothing yet.
     pub(crate) fn start() -> Self {
-        Self::with_whitelist("")
+        Self::start_on(Machine::this(), free_address())
     }
 
-    /// Starts a tracker that serves a swarm from the beginning: a hangup signal in its first moments
-    /// would end it.
+    /// Starts a tracker on a machine, at one of its addresses, that serves nothing yet.
+    pub(crate) fn start_on(machine: Machine, address: SocketAddr) -> Self {
+        Self::with_whitelist(machine, address, "")
+    }
+
+    /// Starts a tracker on loopback that serves a swarm from the beginning: a hangup signal in its
+    /// first moments would end it.
     pub(crate) fn serving(infohash: InfoHash) -> Self {
-        let tracker = Self::with_whitelist(&format!("{infohash}\n"));
+        let whitelist = format!("{infohash}\n");
+        let tracker = Self::with_whitelist(Machine::this(), free_address(), &whitelist);
         tracker.wait_until_it_serves(infohash);
         tracker
     }
 
-    fn with_whitelist(whitelist: &str) -> Self {
+    fn with_whitelist(machine: Machine, address: SocketAddr, whitelist: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         fs::write(folder.path().join(WHITELIST), whitelist).unwrap();
-        let address = free_address();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        let mut command = Command::new(program("opentracker", "opentracker"));
+        let mut command = machine.command_of_nobody(program("opentracker", "opentracker"));
         command.args(["-i", &ip, "-p", &port, "-P", &port, "-w", WHITELIST, "-d"]);
         let running = Running::start(command.arg(folder.path()).current_dir(folder.path()));
-        connect(address);
-        Self { running, folder, address }
+        let tracker = Self { running, folder, machine, address };
+        poll("an answer of the tracker", || tracker.machine.curl([tracker.url()]));
+        tracker
     }
 
     /// Where to announce.
@@ -71,26 +80,25 @@ impl Tracker {
     }
 
     fn wait_until_it_serves(&self, infohash: InfoHash) {
-        for event in ["started", "stopped"] {
-            poll("the tracker to serve the swarm", || {
-                self.tell(infohash, event)?.contains("interval").then_some(())
-            });
-        }
+        // A peer that leaves is answered in any case, so ask as one that comes.
+        poll("the tracker to serve the swarm", || {
+            (!self.announce(infohash, "started")?.contains(REFUSAL)).then_some(())
+        });
+        self.announce(infohash, "stopped").expect("an answer to a farewell");
     }
 
-    /// Announces a peer that is not there, unless the tracker is too busy with its start. Only
-    /// joining shows whether it serves a swarm: it takes a farewell from anybody.
-    fn tell(&self, infohash: InfoHash, event: &str) -> Option<String> {
+    /// Waits until somebody has announced to have everything.
+    pub(crate) fn wait_for_a_seed(&self, infohash: InfoHash) {
+        poll("a seed that the tracker knows", || {
+            self.announce(infohash, "stopped")?.contains("8:completei1e").then_some(())
+        });
+    }
+
+    /// The answer to a peer that comes or goes. It tells how many are in the swarm.
+    fn announce(&self, infohash: InfoHash, event: &str) -> Option<String> {
         let escape = |byte: &u8| format!("%{byte:02x}");
         let infohash = infohash.as_bytes().iter().map(escape).collect::<String>();
-        let request = format!(
-            "GET /announce?info_hash={infohash}&peer_id=-ask-it-what-it-does&port=1&left=1\
-             &event={event}&compact=1 HTTP/1.0\r\n\r\n"
-        );
-        let mut answer = Vec::new();
-        let mut stream = connect(self.address);
-        stream.write_all(request.as_bytes()).ok()?;
-        stream.read_to_end(&mut answer).ok()?;
-        Some(String::from_utf8_lossy(&answer).into_owned())
+        let query = format!("peer_id=-ask-it-what-it-does&port=1&left=1&event={event}");
+        self.machine.curl([format!("{}?info_hash={infohash}&compact=1&{query}", self.url())])
     }
 }

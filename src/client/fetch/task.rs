@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::task::block_in_place;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -98,11 +99,10 @@ impl<'a> Task<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_change = (Instant::now(), SwarmStatus::default());
         loop {
-            if self.stale || self.has_come(&joining)? {
-                if let Some(end) = tokio::task::block_in_place(|| self.decide(!joining.is_empty()))?
-                {
-                    return Ok(end);
-                }
+            if (self.stale || self.has_come(&joining)?)
+                && let Some(end) = block_in_place(|| self.decide(!joining.is_empty()))?
+            {
+                return Ok(end);
             }
             self.prefer_awaited();
             let status = self.status();
