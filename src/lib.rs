@@ -29,8 +29,8 @@
 //!   torrent piece, from encoding or from fresh randomness. Storing plaintext does not compile.
 //! * HTTP servers that strangers name are asked only through [`swarm::guard`], which keeps them
 //!   from sending us to our own machine or network.
-//! * Only `torrent::session` and `torrent::storage` name librqbit, only the catalog and the index
-//!   of the store name the database, only `cli::output` prints.
+//! * Only the catalog and the index of the store name the database, only `peer::driver` and
+//!   `peer::front` touch a peer's socket, only `cli::output` prints.
 //!
 //! # How a block flows
 //!

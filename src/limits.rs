@@ -75,7 +75,7 @@ pub const MAX_METAINFO_LEN: usize = 16 << 20;
 pub const MAX_LISTED_IDS: usize = 1 << 18;
 
 /// Pieces of the largest torrent we make. Above it a piece covers several blocks, because
-/// librqbit refuses 132,000 pieces and Transmission slows down long before.
+/// Transmission slows down long before twice as many, and some clients refuse 132,000.
 pub const MAX_PIECES: u64 = 65_536;
 
 /// Bytes of the longest piece we make or accept: 64 MiB, what libtorrent still takes. With

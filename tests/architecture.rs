@@ -24,8 +24,6 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Crates that only these files may name: the reason is in the module docs of each.
 const WARDENS: &[(&str, &[&str])] = &[
-    ("librqbit", &["torrent/session.rs", "torrent/storage.rs"]),
-    ("librqbit_core", &["torrent/storage.rs"]),
     ("redb", &["catalog/", "store/index", "store/mod.rs"]),
     ("clap", &["cli/"]),
     ("indicatif", &["cli/output.rs"]),

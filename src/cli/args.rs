@@ -46,8 +46,8 @@ pub(super) struct Global {
     /// Print no progress and no remarks
     #[arg(long, short, global = true)]
     pub(super) quiet: bool,
-    /// What to log to stderr, as in `offswarm=debug,librqbit=info`
-    #[arg(long, global = true, value_name = "FILTER", default_value = "error,offswarm=warn,librqbit=off,librqbit_core=off", value_parser = log_filter)]
+    /// What to log to stderr, as in `offswarm=debug`
+    #[arg(long, global = true, value_name = "FILTER", default_value = "error,offswarm=warn", value_parser = log_filter)]
     pub(super) log: String,
 }
 

@@ -327,6 +327,7 @@ impl<'a> Reader<'a> {
             if read == 0 {
                 return Ok(());
             }
+            self.both.link.hears();
             self.both.live().count_received(read);
             self.both.shared().download.pass(read).await;
             if self.is_pointless() {

@@ -304,11 +304,10 @@ impl Exchange {
         self.parties.values().filter(|party| !party.is_web_seed).count()
     }
 
-    /// Whether neither side can be of use to the other, now or later.
+    /// Whether neither side can be of use to the other, now or later: both have everything.
     #[must_use]
     pub fn is_pointless(&self, key: Key) -> bool {
-        let all_here = self.picker.wanted() == 0;
-        all_here && self.parties.get(&key).is_some_and(|party| party.bits.is_full())
+        self.here.is_full() && self.parties.get(&key).is_some_and(|party| party.bits.is_full())
     }
 
     fn with(&mut self, key: Key, act: impl FnOnce(&mut Party)) {

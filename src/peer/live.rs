@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -19,6 +19,9 @@ use super::exchange::{Exchange, Output};
 use super::message::Message;
 use super::picker::Key;
 use super::pool::Pool;
+
+/// How long a connection is believed to be alive though nothing comes.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// What a torrent and one of its connections, or web seeds, have in common.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Link {
     pub(super) pex: Mutex<u8>,
     /// Messages to it that are not about pieces.
     outbox: Mutex<VecDeque<Message>>,
+    /// When something came from it last.
+    heard: Mutex<Instant>,
     /// Who it says it is.
     pub(super) peer_id: [u8; 20],
 }
@@ -48,6 +53,7 @@ impl Link {
             listens: Mutex::default(),
             pex: Mutex::default(),
             outbox: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
             peer_id,
         }
     }
@@ -66,6 +72,11 @@ impl Link {
         }
         drop(outbox);
         self.wake.notify_one();
+    }
+
+    /// Something has come from it.
+    pub(super) fn hears(&self) {
+        *locked(&self.heard) = Instant::now();
     }
 
     pub(super) fn said(&self) -> Option<Message> {
@@ -221,9 +232,16 @@ impl Live {
         self.changed.notify_waiters();
     }
 
-    /// Whether a peer is connected.
+    /// Whether a peer is connected. A connection that has been silent is ended instead: the peer
+    /// may have lost it without our knowing.
     pub(super) fn knows_peer(&self, peer_id: &[u8; 20]) -> bool {
-        locked(&self.links).values().any(|link| link.peer_id == *peer_id)
+        let links = locked(&self.links);
+        let Some(link) = links.values().find(|link| link.peer_id == *peer_id) else { return false };
+        let is_silent = locked(&link.heard).elapsed() > SILENT;
+        if is_silent {
+            link.end();
+        }
+        !is_silent
     }
 
     /// Connections, web seeds included.

@@ -5,8 +5,8 @@
 //! [`QuotaStore`] and [`CachedStore`] around either. [`Upkeep`] is the second half of it, for
 //! whoever decides what is worth keeping.
 //!
-//! The trait is synchronous on purpose: librqbit's storage interface is, and a block is read in
-//! less time than a hop to another thread takes when it is in the page cache.
+//! The trait is synchronous on purpose: the codec is, and a block is read in less time than a hop
+//! to another thread takes when it is in the page cache.
 
 mod cache;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! All blocks have one size, so a store is files of fixed 128 KiB slots, 1,024 slots a file, an
 //! index from id to slot (`index.rs`) and nothing else: no header inside a slab, no
-//! compaction. Measured behind librqbit: packed slots 160-200 MB/s, a file per block 80-118.
+//! compaction. Measured behind a BitTorrent client: packed slots 160-200 MB/s, a file per block 80-118.
 //!
 //! ```text
 //! <folder>/index.redb

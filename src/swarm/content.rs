@@ -215,7 +215,10 @@ impl BlockContent {
                 // The peer gave what the torrent promises, so it is the torrent that lies.
                 let why = match number {
                     0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
-                    _ => format!("its block {number} is {id}, the URL's is {other}"),
+                    _ => format!(
+                        "its block {number} is {id} where the OFF URL has {other}: the torrent is \
+                         forged, or the link has a wrong key"
+                    ),
                 };
                 return Err(NotOff(why).into());
             }

@@ -440,8 +440,8 @@ fn a_torrent_that_is_not_ours_says_why() {
         assert!(shown.contains("8 OFF blocks") && shown.contains("not known here"), "{shown}");
     }
     // Known, though never published there: its name is the descriptor's.
-    place.run("home", ["export", "blocks.off", &url]).ok();
-    place.run("other", ["adopt", "blocks.off"]).ok();
+    place.run("home", ["pack", "export", "blocks.off", "--urls", &url]).ok();
+    place.run("other", ["pack", "adopt", "blocks.off"]).ok();
     place.run("other", ["get", &url, "-o", "out"]).ok();
     let shown = place.run("other", ["torrent", "show", "2.torrent"]).ok().stdout();
     assert!(shown.contains(&url) && shown.contains("here          8 blocks"), "{shown}");

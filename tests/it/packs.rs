@@ -145,6 +145,6 @@ fn a_torrent_that_lists_other_blocks_than_it_has_is_refused() {
     fs::write(place.path("bad.torrent"), cut).unwrap();
     place
         .run("home", ["torrent", "show", "bad.torrent"])
-        .exits(1)
+        .exits(2)
         .says(["bad.torrent", "32 bytes of ids are not those of 18 blocks"]);
 }

@@ -142,8 +142,8 @@ fn torrents_of_version_2_answer_requests_for_their_hashes() {
 fn publishing_enters_a_url_that_only_its_blocks_were_known_of() {
     let place = Place::new();
     let url = place.put("home", &place.file("in", 300_000));
-    place.run("home", ["export", "blocks.off", &url]).ok();
-    place.run("other", ["adopt", "blocks.off"]).ok();
+    place.run("home", ["pack", "export", "blocks.off", "--urls", &url]).ok();
+    place.run("other", ["pack", "adopt", "blocks.off"]).ok();
     place.run("other", ["publish", &url, "--hybrid"]).ok();
     assert_eq!(place.run("other", ["ls"]).ok().stdout().trim(), url);
     place.run("other", ["rm", &url]).ok();
