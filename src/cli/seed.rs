@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::catalog::{Standing, TorrentRecord};
+use crate::catalog::{Catalog, Standing, TorrentRecord};
 use crate::client::fetch::trackers;
 use crate::client::publish::Published;
 use crate::client::shards::Shard;
@@ -32,6 +32,10 @@ use super::signals::Signals;
 
 /// How often what was moved is written down.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(60);
+
+/// Torrents up to which each is announced by itself: its trackers hear at once when it comes and
+/// goes, and the leechers they name are dialled. More are announced in rounds.
+const SEEDED_SINGLY: u64 = 64;
 
 /// Torrents listed at a time.
 const TORRENTS_AT_ONCE: usize = 256;
@@ -199,16 +203,21 @@ async fn seed_all(
     output: Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let (catalog, extra) = (Arc::clone(client.catalog()), args.swarm.tracker.clone());
-    let page = move |after, most| {
-        let records = catalog.torrents_from(after, most)?;
-        let offer = |(infohash, record): (InfoHash, TorrentRecord)| Offer {
-            infohash,
-            trackers: trackers(&extra, record.trackers.iter()),
+    let catalog = Arc::clone(client.catalog());
+    let extra = args.swarm.tracker.clone();
+    let few = torrents <= SEEDED_SINGLY;
+    if !few {
+        let offered = Arc::clone(&catalog);
+        let page = move |after, most| {
+            let records = offered.torrents_from(after, most)?;
+            let offer = |(infohash, record): (InfoHash, TorrentRecord)| Offer {
+                infohash,
+                trackers: trackers(&extra, record.trackers.iter()),
+            };
+            Ok(records.into_iter().map(offer).collect())
         };
-        Ok(records.into_iter().map(offer).collect())
-    };
-    swarms.offer(Arc::new(page));
+        swarms.offer(Arc::new(page));
+    }
     output.remark(&format!("seeding {torrents} torrents on {}", swarms.listen()));
     // Whoever does not read the list does not keep us from seeding.
     let (client, address) = (client.clone(), (swarms.listen(), args.swarm.listen));
@@ -217,8 +226,42 @@ async fn seed_all(
             output.fail(&error);
         });
     });
-    run_until_stopped(swarms, Vec::new(), &args.report, output, signals).await?;
+    let peers = &args.swarm.peer;
+    let seeding = if few || !peers.is_empty() {
+        seed_singly(&swarms, &catalog, peers, few.then_some(&args.swarm.tracker)).await?
+    } else {
+        Vec::new()
+    };
+    run_until_stopped(swarms, seeding, &args.report, output, signals).await?;
     Ok(signals.end())
+}
+
+/// Dials the peers that the user named for every torrent of the catalog, and with `extra` announces
+/// each to its trackers and those.
+async fn seed_singly(
+    swarms: &Swarms,
+    catalog: &Catalog,
+    peers: &[SocketAddr],
+    extra: Option<&Vec<String>>,
+) -> Result<Vec<Swarm>, CliError> {
+    let (mut seeding, mut last) = (Vec::new(), None);
+    loop {
+        let page = catalog.torrents_from(last, TORRENTS_AT_ONCE)?;
+        let Some((next, _)) = page.last() else { return Ok(seeding) };
+        last = Some(*next);
+        for (infohash, record) in page {
+            let trackers = extra.map(|extra| trackers(extra, record.trackers.iter()));
+            let trackers = trackers.unwrap_or_default();
+            if peers.is_empty() && trackers.is_empty() {
+                continue;
+            }
+            let sources = Sources { peers: peers.to_vec(), trackers, ..Sources::default() };
+            match swarms.seed(infohash, &sources).await {
+                Ok(swarm) => seeding.push(swarm),
+                Err(error) => tracing::warn!(%infohash, "a torrent is not announced: {error}"),
+            }
+        }
+    }
 }
 
 /// Prints every torrent of the catalog that carries an OFF URL, page by page.

@@ -131,8 +131,8 @@ impl Picker {
         }
     }
 
-    /// Adds pieces to those that are wanted.
-    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>) {
+    /// Adds pieces to those that are wanted: how many are new.
+    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>) -> usize {
         let before = self.fresh.len();
         for piece in pieces {
             if self.swap_state(piece, &[State::Left], State::Fresh) {
@@ -143,6 +143,7 @@ impl Picker {
         if let Some(new) = self.fresh.get_mut(before..) {
             new.shuffle(&mut self.rng);
         }
+        self.fresh.len() - before
     }
 
     /// Pieces that are wanted and not here.

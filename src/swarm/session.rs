@@ -377,11 +377,12 @@ impl Swarm {
         self.coming.as_ref().map_or(0, |(_, content)| content.blocks())
     }
 
-    /// Downloads more blocks, and whatever shares a piece with them.
-    pub fn want(&self, blocks: impl IntoIterator<Item = u64>) {
-        let Some((_, content)) = &self.coming else { return };
+    /// Downloads more blocks, and whatever shares a piece with them: how many pieces are new.
+    pub fn want(&self, blocks: impl IntoIterator<Item = u64>) -> usize {
+        let Some((_, content)) = &self.coming else { return 0 };
         let pieces: Vec<u32> = blocks.into_iter().map(|block| content.piece_of(block)).collect();
-        self.held.live.with(|exchange| exchange.want(pieces, std::time::Instant::now()));
+        let want = self.held.live.with(|exchange| exchange.want(pieces, std::time::Instant::now()));
+        want.unwrap_or(0)
     }
 
     /// Tells which block is where: it is checked by that alone, and not asked for if it is here.

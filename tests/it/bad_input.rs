@@ -284,7 +284,10 @@ fn a_link_with_a_wrong_key_is_an_integrity_failure() {
     let wrong = other.split("k=").nth(1).unwrap();
     let forged = seeder.url.replace(&key, wrong);
     let args = ["get", &forged, "-o", "out", "--timeout", "30s"];
-    place.run("c", args).exits(5).says(["its block 1 is", "forged, or the link has a wrong key"]);
+    place
+        .run("c", args)
+        .exits(5)
+        .says(["where the OFF URL has", "forged, or the link has a wrong key"]);
 }
 
 /// The first to find the damage is the thread that reads for `cat`; it must not call it missing.

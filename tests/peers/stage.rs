@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use offswarm::id::InfoHash;
 use offswarm::off::OffUrl;
@@ -85,8 +85,9 @@ impl Stage {
     }
 
     fn export(&self) {
-        let mut export = self.home.offswarm(["--quiet", "export"]);
-        let done = export.arg(self.off_file()).arg(self.url.to_string()).status().unwrap();
+        let mut export = self.home.offswarm(["--quiet", "pack", "export"]);
+        export.arg(self.off_file()).arg("--urls").arg(self.url.to_string());
+        let done = export.stdout(Stdio::null()).status().unwrap();
         assert!(done.success(), "offswarm export: {done}");
         let blocks = fs::metadata(self.off_file()).unwrap().len() / BLOCK_LEN;
         assert_eq!(blocks, self.size.blocks);

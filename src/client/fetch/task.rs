@@ -99,8 +99,9 @@ impl<'a> Task<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_change = (Instant::now(), SwarmStatus::default());
         loop {
-            if (self.stale || self.has_come(&joining)?)
-                && let Some(end) = block_in_place(|| self.decide(!joining.is_empty()))?
+            let idle = self.has_come(&joining)?;
+            if (self.stale || idle)
+                && let Some(end) = block_in_place(|| self.decide(idle))?
             {
                 return Ok(end);
             }
@@ -132,24 +133,26 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    /// Whether everything that is wanted has come; an error if it cannot any more.
+    /// Whether all swarms are joined and everything that is wanted has come; an error if it cannot
+    /// any more.
     fn has_come(&self, joining: &[(usize, Joining<'_>)]) -> Result<bool, GetError> {
-        let mut all = self.slots.len() > joining.len();
+        let mut all = joining.is_empty();
         for swarm in self.slots.iter().filter_map(|slot| slot.swarm.as_ref()) {
             all &= swarm.wanted()? == 0;
         }
         Ok(all)
     }
 
-    /// Decides what is wanted of whom, or that it is over. `more` if other swarms may come.
-    fn decide(&mut self, more: bool) -> Result<Option<End>, GetError> {
+    /// Decides what is wanted of whom, or that it is over. `idle` if all that was wanted before has
+    /// come; then what is still missing and not new to be wanted will not.
+    fn decide(&mut self, idle: bool) -> Result<Option<End>, GetError> {
         self.stale = false;
         self.survey = self.client.survey(self.url)?;
         let plan = self.client.plan(self.url, self.ways, &self.survey)?;
         if self.survey.complete && plan.is_empty() {
             return Ok(Some(End::Complete));
         }
-        let mut wanted = 0;
+        let mut new = 0;
         let mut left = plan;
         for slot in &mut self.slots {
             let Some(swarm) = &slot.swarm else { continue };
@@ -158,14 +161,13 @@ impl<'a> Task<'a> {
                 Some(places) => {
                     let (here, others): (Vec<_>, Vec<_>) =
                         left.known.iter().partition(|(_, id)| places.contains_key(id));
-                    swarm.want(here.iter().filter_map(|(_, id)| places.get(id).copied()));
+                    new += swarm.want(here.iter().filter_map(|(_, id)| places.get(id).copied()));
                     left.known = others;
                 }
-                None => want_own(swarm, &self.survey, &left),
+                None => new += want_own(swarm, &self.survey, &left),
             }
-            wanted += swarm.wanted()?;
         }
-        Ok((wanted == 0 && !more).then_some(End::Exhausted))
+        Ok((idle && new == 0).then_some(End::Exhausted))
     }
 
     /// Asks first for the block that a stream waits for.
@@ -261,13 +263,12 @@ impl<'a> Task<'a> {
     }
 }
 
-/// Wants blocks of the URL's own torrent.
-fn want_own(swarm: &Swarm, survey: &Survey, plan: &Plan) {
+/// Wants blocks of the URL's own torrent: how many pieces are new.
+fn want_own(swarm: &Swarm, survey: &Survey, plan: &Plan) -> usize {
     swarm.learn((0..).zip(survey.order.iter().copied()));
-    swarm.want(plan.known.iter().map(|(number, _)| *number));
-    if let Some(unknown) = &plan.unknown {
-        swarm.want(unknown.start..unknown.end.min(swarm.blocks()));
-    }
+    let known = plan.known.iter().map(|(number, _)| *number);
+    let unknown = plan.unknown.clone().unwrap_or_default();
+    swarm.want(known.chain(unknown.start..unknown.end.min(swarm.blocks())))
 }
 
 /// The swarm that is joined first.

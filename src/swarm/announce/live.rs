@@ -187,9 +187,13 @@ impl One {
     fn what(&self, event: Option<Event>) -> Announce {
         let Progress { uploaded, downloaded, left, .. } = *self.progress.borrow();
         let Identity { peer_id, port, key } = self.identity;
-        // Who leaves wants no peers, and who has everything waits for others to come.
-        let needs_peers = event != Some(Event::Stopped) && left > 0;
-        let want = if needs_peers { u32::try_from(MAX_TOLD_PEERS).unwrap_or(u32::MAX) } else { 0 };
+        // Who leaves wants no peers. Who has everything dials the leechers all the same: they may have
+        // asked the tracker before it knew of us, and be patient.
+        let want = if event != Some(Event::Stopped) {
+            u32::try_from(MAX_TOLD_PEERS).unwrap_or(u32::MAX)
+        } else {
+            0
+        };
         Announce {
             infohash: self.infohash,
             peer_id,
