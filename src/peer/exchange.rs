@@ -107,14 +107,15 @@ impl Exchange {
         self.picker.wants(piece)
     }
 
-    /// Wants more pieces.
-    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>, now: Instant) {
-        self.picker.want(pieces);
+    /// Wants more pieces: how many were not wanted yet.
+    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>, now: Instant) -> u32 {
+        let new = self.picker.want(pieces);
         let Self { picker, parties, .. } = self;
         for party in parties.values_mut() {
             party.count_useful(picker);
         }
         self.refill_all(now);
+        new
     }
 
     /// Asks first for a piece and what follows it.

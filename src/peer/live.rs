@@ -125,7 +125,7 @@ pub struct Live {
     accounted: Mutex<Traffic>,
     failed: AtomicBool,
     /// Pieces have come, or something else that its owner may wait for.
-    changed: Notify,
+    changed: Arc<Notify>,
     /// Addresses have come, or connections have ended.
     pub(super) peers_changed: Notify,
 }
@@ -157,7 +157,7 @@ impl Live {
             sent: AtomicU64::new(0),
             accounted: Mutex::default(),
             failed: AtomicBool::new(false),
-            changed: Notify::new(),
+            changed: Arc::default(),
             peers_changed: Notify::new(),
         }
     }
@@ -342,10 +342,9 @@ impl Live {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Waits for a piece to come, a connection to end, or the like. What happens between two waits
-    /// is not noticed: look again after a while all the same.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Is over when a piece comes, a connection ends, or the like, after this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.changed).notified_owned()
     }
 
     /// Counts bytes that were received.
