@@ -18,6 +18,7 @@ use super::content::{Content, Traffic, Verdict};
 use super::exchange::{Exchange, Output};
 use super::message::Message;
 use super::picker::Key;
+use super::pieces::Chunk;
 use super::pool::Pool;
 
 /// How long a connection is believed to be alive though nothing comes.
@@ -202,11 +203,12 @@ impl Live {
         Some(outcome)
     }
 
-    /// What is to go out to a peer, a few at a time.
-    pub(super) fn poll(&self, key: Key, most: usize) -> Vec<Output> {
+    /// What is to go out to a peer, a few at a time, and the chunk it waits for after that.
+    pub(super) fn poll(&self, key: Key, most: usize) -> (Vec<Output>, Option<Chunk>) {
         let mut guard = locked(&self.exchange);
-        let Some(exchange) = guard.as_mut() else { return Vec::new() };
-        std::iter::from_fn(|| exchange.poll(key)).take(most).collect()
+        let Some(exchange) = guard.as_mut() else { return (Vec::new(), None) };
+        let outputs = std::iter::from_fn(|| exchange.poll(key)).take(most).collect();
+        (outputs, exchange.awaited(key))
     }
 
     /// Enters a connection or web seed.
