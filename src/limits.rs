@@ -106,6 +106,11 @@ pub const DIGEST_THREADS: usize = 4;
 /// second of writing, so that a crash loses little and a commit costs nothing in the average.
 pub const COMMIT_WINDOW_BLOCKS: usize = 256;
 
+/// Blocks of a download that are made durable together. Half of [`COMMIT_WINDOW_BLOCKS`], so that
+/// there is room for what comes while that is done: nobody waits, and the store never needs to do it
+/// once more by itself.
+pub const SAVE_WINDOW_BLOCKS: usize = COMMIT_WINDOW_BLOCKS / 2;
+
 /// Touched blocks remembered before their use is written down: 160 KiB of memory.
 pub const TOUCH_WINDOW: usize = 4_096;
 

@@ -2,11 +2,12 @@
 //!
 //! Two halves run side by side, so that neither side of a connection can stop the other by not
 //! reading. What one peer can make us hold is bounded: a message being read, [`MAX_QUEUE`]
-//! requests, [`MAX_OUTBOX`] other messages, and the block it is being served from.
+//! requests, [`MAX_OUTBOX`] other messages, and two blocks it is being served from.
 //!
 //! [`MAX_QUEUE`]: crate::limits::MAX_QUEUE
 //! [`MAX_OUTBOX`]: crate::limits::MAX_OUTBOX
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,13 +20,14 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::limits::{BLOCK_LEN, MAX_EARLY_MESSAGES, PEER_READ_LEN, PEER_WRITE_LEN};
+use crate::limits::{MAX_EARLY_MESSAGES, PEER_READ_LEN, PEER_WRITE_LEN};
 
 use super::exchange::{Output, Violation, Whole};
 use super::extension::{self, Hello, Metadata};
 use super::front::Shared;
 use super::handshake::Handshake;
 use super::live::{Link, Live, locked};
+use super::loader::Loader;
 use super::message::{self, Message, WireError};
 use super::metadata::Assembly;
 use super::picker::Key;
@@ -127,14 +129,13 @@ struct Writer<'a> {
     both: &'a BothHalves<'a>,
     half: OwnedWriteHalf,
     out: BytesMut,
-    /// The block that chunks were served from last.
-    block: Option<(u64, Bytes)>,
+    loader: Loader,
     joined: bool,
 }
 
 impl<'a> Writer<'a> {
     fn new(both: &'a BothHalves<'a>, half: OwnedWriteHalf) -> Self {
-        Self { both, half, out: BytesMut::new(), block: None, joined: false }
+        Self { both, half, out: BytesMut::new(), loader: Loader::default(), joined: false }
     }
 
     async fn run(&mut self) -> Ended {
@@ -171,7 +172,7 @@ impl<'a> Writer<'a> {
             }
             self.flush().await?;
             if !busy {
-                self.block = None;
+                self.loader.clear();
                 if timeout(KEEP_ALIVE, self.both.link.wake.notified()).await.is_err() {
                     Message::KeepAlive.encode(&mut self.out);
                 }
@@ -196,20 +197,28 @@ impl<'a> Writer<'a> {
 
     /// Encodes some of what is to go out: whether there was anything.
     async fn take_outputs(&mut self) -> Result<bool, Ended> {
-        let outputs = self.both.live().poll(self.both.key, OUTPUTS_AT_ONCE);
+        let (outputs, next) = self.both.live().poll(self.both.key, OUTPUTS_AT_ONCE);
         let busy = !outputs.is_empty();
+        let mut coming: VecDeque<Chunk> =
+            outputs.iter().filter_map(Output::chunk).chain(next).collect();
         for output in outputs {
             match output {
                 Output::Send(message) => message.encode(&mut self.out),
-                Output::Upload(chunk) => self.upload(chunk).await?,
+                Output::Upload(chunk) => {
+                    coming.pop_front();
+                    self.upload(chunk, &coming).await?;
+                }
             }
         }
         Ok(busy)
     }
 
-    async fn upload(&mut self, chunk: Chunk) -> Result<(), Ended> {
-        let bytes = self.load(chunk).await;
+    async fn upload(&mut self, chunk: Chunk, coming: &VecDeque<Chunk>) -> Result<(), Ended> {
         let (live, key) = (self.both.live(), self.both.key);
+        let bytes = match live.content() {
+            Some(content) => self.loader.load(content, chunk, coming).await,
+            None => None,
+        };
         if let Some(bytes) = &bytes {
             let rate = &self.both.shared().upload;
             if tokio::time::timeout(Duration::ZERO, rate.pass(bytes.len())).await.is_err() {
@@ -234,43 +243,6 @@ impl<'a> Writer<'a> {
         self.both.live().with(|exchange| exchange.forget(piece));
         let known = locked(&self.both.link.listens).is_some();
         tracing::debug!(piece, known, "a piece that was asked for is not here any more");
-    }
-
-    async fn load(&mut self, chunk: Chunk) -> Option<Bytes> {
-        let content = Arc::clone(self.both.live().content()?);
-        let range = content.pieces().range_of(chunk)?;
-        let block_len = BLOCK_LEN as u64;
-        let mut bytes = BytesMut::new();
-        let mut at = range.start;
-        while at < range.end {
-            let block = self.load_block(&content, at / block_len).await?;
-            let start = usize::try_from(at % block_len).ok()?;
-            let left = usize::try_from(range.end - at).ok()?;
-            let part = block.slice(start..block.len().min(start + left));
-            at += part.len() as u64;
-            if bytes.is_empty() && at == range.end {
-                return Some(part);
-            }
-            bytes.extend_from_slice(&part);
-        }
-        Some(bytes.freeze())
-    }
-
-    async fn load_block(
-        &mut self,
-        content: &Arc<dyn super::content::Content>,
-        number: u64,
-    ) -> Option<Bytes> {
-        if let Some((at, block)) = &self.block
-            && *at == number
-        {
-            return Some(block.clone());
-        }
-        let content = Arc::clone(content);
-        let loaded = tokio::task::spawn_blocking(move || content.block(number)).await;
-        let block = loaded.ok().flatten()?;
-        self.block = Some((number, block.clone()));
-        Some(block)
     }
 
     async fn flush(&mut self) -> Result<(), Ended> {

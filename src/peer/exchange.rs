@@ -58,6 +58,17 @@ pub enum Output {
     Upload(Chunk),
 }
 
+impl Output {
+    /// The chunk to be uploaded, if it is one.
+    #[must_use]
+    pub const fn chunk(&self) -> Option<Chunk> {
+        match self {
+            Self::Send(_) => None,
+            Self::Upload(chunk) => Some(*chunk),
+        }
+    }
+}
+
 /// A piece that has come and is not checked yet: its number and its chunks.
 pub type Whole = (u32, Vec<Bytes>);
 
@@ -107,8 +118,8 @@ impl Exchange {
         self.picker.wants(piece)
     }
 
-    /// Wants more pieces: how many are new.
-    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>, now: Instant) -> usize {
+    /// Wants more pieces: how many were not wanted yet.
+    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>, now: Instant) -> u32 {
         let new = self.picker.want(pieces);
         let Self { picker, parties, .. } = self;
         for party in parties.values_mut() {
@@ -259,6 +270,12 @@ impl Exchange {
             return Some(Output::Send(message));
         }
         party.wants.pop_front().map(Output::Upload)
+    }
+
+    /// The chunk that a peer waits for next.
+    #[must_use]
+    pub fn awaited(&self, key: Key) -> Option<Chunk> {
+        self.parties.get(&key)?.wants.front().copied()
     }
 
     /// Parties that something is to go out to since this was last asked.

@@ -18,6 +18,7 @@ use super::content::{Content, Traffic, Verdict};
 use super::exchange::{Exchange, Output};
 use super::message::Message;
 use super::picker::Key;
+use super::pieces::Chunk;
 use super::pool::Pool;
 
 /// How long a connection is believed to be alive though nothing comes.
@@ -125,7 +126,7 @@ pub struct Live {
     accounted: Mutex<Traffic>,
     failed: AtomicBool,
     /// Pieces have come, or something else that its owner may wait for.
-    changed: Notify,
+    changed: Arc<Notify>,
     /// Addresses have come, or connections have ended.
     pub(super) peers_changed: Notify,
 }
@@ -157,7 +158,7 @@ impl Live {
             sent: AtomicU64::new(0),
             accounted: Mutex::default(),
             failed: AtomicBool::new(false),
-            changed: Notify::new(),
+            changed: Arc::default(),
             peers_changed: Notify::new(),
         }
     }
@@ -202,11 +203,12 @@ impl Live {
         Some(outcome)
     }
 
-    /// What is to go out to a peer, a few at a time.
-    pub(super) fn poll(&self, key: Key, most: usize) -> Vec<Output> {
+    /// What is to go out to a peer, a few at a time, and the chunk it waits for after that.
+    pub(super) fn poll(&self, key: Key, most: usize) -> (Vec<Output>, Option<Chunk>) {
         let mut guard = locked(&self.exchange);
-        let Some(exchange) = guard.as_mut() else { return Vec::new() };
-        std::iter::from_fn(|| exchange.poll(key)).take(most).collect()
+        let Some(exchange) = guard.as_mut() else { return (Vec::new(), None) };
+        let outputs = std::iter::from_fn(|| exchange.poll(key)).take(most).collect();
+        (outputs, exchange.awaited(key))
     }
 
     /// Enters a connection or web seed.
@@ -342,10 +344,9 @@ impl Live {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Waits for a piece to come, a connection to end, or the like. What happens between two waits
-    /// is not noticed: look again after a while all the same.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Is over when a piece comes, a connection ends, or the like, after this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.changed).notified_owned()
     }
 
     /// Counts bytes that were received.

@@ -17,6 +17,7 @@
 //! | [`content`] | what a torrent consists of here |
 //! | [`live`], `metadata` | what the connections of a torrent share |
 //! | `driver` | one connection, the only place that reads and writes a socket |
+//! | `loader` | the blocks it is served from, one read ahead |
 //! | [`front`], `tender`, [`rate`] | the port, the limits, and what happens as time passes |
 
 pub mod bits;
@@ -28,6 +29,7 @@ pub mod extension;
 pub mod front;
 pub mod handshake;
 pub mod live;
+mod loader;
 pub mod message;
 mod metadata;
 mod party;

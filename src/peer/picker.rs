@@ -131,9 +131,9 @@ impl Picker {
         }
     }
 
-    /// Adds pieces to those that are wanted: how many are new.
-    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>) -> usize {
-        let before = self.fresh.len();
+    /// Adds pieces to those that are wanted: how many were not yet.
+    pub fn want(&mut self, pieces: impl IntoIterator<Item = u32>) -> u32 {
+        let (before, wanted) = (self.fresh.len(), self.wanted);
         for piece in pieces {
             if self.swap_state(piece, &[State::Left], State::Fresh) {
                 self.fresh.push(piece);
@@ -143,7 +143,7 @@ impl Picker {
         if let Some(new) = self.fresh.get_mut(before..) {
             new.shuffle(&mut self.rng);
         }
-        self.fresh.len() - before
+        self.wanted - wanted
     }
 
     /// Pieces that are wanted and not here.

@@ -61,9 +61,8 @@ impl Files {
     /// The bytes in a slot; `None` if the file ends before them.
     pub(super) fn read(&self, entry: Entry) -> Result<Option<Bytes>, StoreError> {
         let Place { file, offset } = self.place(entry.slot);
-        let mut contents = vec![0; entry.len as usize];
-        match self.file(file)?.read_at(&mut contents, offset) {
-            Ok(()) => Ok(Some(contents.into())),
+        match self.file(file)?.read(entry.len as usize, offset) {
+            Ok(contents) => Ok(Some(contents.into())),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(self.failed("read a block from", file, error)),
         }

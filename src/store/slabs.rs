@@ -141,6 +141,14 @@ impl SlabStore {
         Ok(())
     }
 
+    /// Commits unless another thread has just done so: of many that write at once and find the
+    /// window full, all but the first would commit next to nothing.
+    fn commit_if_full(&self) -> Result<(), StoreError> {
+        let _alone = self.alone();
+        let full = self.fresh().blocks.len() >= COMMIT_WINDOW_BLOCKS;
+        if full { self.commit_alone() } else { Ok(()) }
+    }
+
     /// Takes blocks out of the slots given, unless somebody has used them meanwhile.
     fn take_out(&self, mut victims: Vec<(BlockId, u64)>) -> Result<u64, StoreError> {
         {
@@ -197,7 +205,7 @@ impl BlockStore for SlabStore {
         let full = fresh.blocks.len() >= COMMIT_WINDOW_BLOCKS;
         drop(fresh);
         if full {
-            self.commit()?;
+            self.commit_if_full()?;
         }
         Ok(new)
     }

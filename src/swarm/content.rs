@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::catalog::{Catalog, CatalogError, Priority};
 use crate::id::{BlockId, PieceHash, PieceHasher};
-use crate::limits::{BLOCK_LEN, COMMIT_WINDOW_BLOCKS};
+use crate::limits::{BLOCK_LEN, SAVE_WINDOW_BLOCKS};
 use crate::off::Block;
 use crate::peer::bits::Bits;
 use crate::peer::content::{Content, Verdict};
@@ -226,7 +226,7 @@ impl BlockContent {
             added.push((number, id));
         }
         coming.learn(added.iter().copied());
-        coming.save(&*self.store, added, COMMIT_WINDOW_BLOCKS)?;
+        coming.save(&*self.store, added, SAVE_WINDOW_BLOCKS)?;
         Ok(Verdict::Right)
     }
 }

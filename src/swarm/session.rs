@@ -377,12 +377,13 @@ impl Swarm {
         self.coming.as_ref().map_or(0, |(_, content)| content.blocks())
     }
 
-    /// Downloads more blocks, and whatever shares a piece with them: how many pieces are new.
-    pub fn want(&self, blocks: impl IntoIterator<Item = u64>) -> usize {
+    /// Downloads more blocks, and whatever shares a piece with them: how many pieces were not
+    /// wanted yet.
+    pub fn want(&self, blocks: impl IntoIterator<Item = u64>) -> u32 {
         let Some((_, content)) = &self.coming else { return 0 };
         let pieces: Vec<u32> = blocks.into_iter().map(|block| content.piece_of(block)).collect();
-        let want = self.held.live.with(|exchange| exchange.want(pieces, std::time::Instant::now()));
-        want.unwrap_or(0)
+        let now = std::time::Instant::now();
+        self.held.live.with(|exchange| exchange.want(pieces, now)).unwrap_or(0)
     }
 
     /// Tells which block is where: it is checked by that alone, and not asked for if it is here.
@@ -412,9 +413,9 @@ impl Swarm {
         Ok(self.held.live.with(|exchange| exchange.wanted()).unwrap_or(0))
     }
 
-    /// Waits for something to happen. What happens between two waits is not noticed.
-    pub async fn changed(&self) {
-        self.held.live.changed().await;
+    /// Is over when something happens after this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.held.live.changed()
     }
 
     /// How it stands.

@@ -99,9 +99,10 @@ impl<'a> Task<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_change = (Instant::now(), SwarmStatus::default());
         loop {
-            let idle = self.has_come(&joining)?;
-            if (self.stale || idle)
-                && let Some(end) = block_in_place(|| self.decide(idle))?
+            // What comes while this looks at what has come is not missed.
+            let change = self.any_change();
+            if (self.stale || self.has_come(&joining)?)
+                && let Some(end) = block_in_place(|| self.decide(!joining.is_empty()))?
             {
                 return Ok(end);
             }
@@ -117,7 +118,7 @@ impl<'a> Task<'a> {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(End::Stopped),
                 (at, joined) = first(&mut joining) => self.joined(at, joined)?,
-                () = self.any_change() => {}
+                () = change => {}
                 _ = ticks.tick() => {}
             }
         }
@@ -133,26 +134,31 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    /// Whether all swarms are joined and everything that is wanted has come; an error if it cannot
-    /// any more.
+    /// Whether everything that is wanted has come; an error if it cannot any more.
     fn has_come(&self, joining: &[(usize, Joining<'_>)]) -> Result<bool, GetError> {
-        let mut all = joining.is_empty();
-        for swarm in self.slots.iter().filter_map(|slot| slot.swarm.as_ref()) {
-            all &= swarm.wanted()? == 0;
-        }
-        Ok(all)
+        Ok(self.slots.len() > joining.len() && self.wanted()? == 0)
     }
 
-    /// Decides what is wanted of whom, or that it is over. `idle` if all that was wanted before has
-    /// come; then what is still missing and not new to be wanted will not.
-    fn decide(&mut self, idle: bool) -> Result<Option<End>, GetError> {
+    /// Pieces that are wanted and have not come; an error if they cannot any more.
+    fn wanted(&self) -> Result<u64, GetError> {
+        let mut wanted = 0;
+        for swarm in self.slots.iter().filter_map(|slot| slot.swarm.as_ref()) {
+            wanted += u64::from(swarm.wanted()?);
+        }
+        Ok(wanted)
+    }
+
+    /// Decides what is wanted of whom, or that it is over. `more` if other swarms may come.
+    fn decide(&mut self, more: bool) -> Result<Option<End>, GetError> {
         self.stale = false;
+        // Asked before the survey: what comes during it has not been seen by it, and more may have
+        // to be wanted because of it.
+        let mut wanted = self.wanted()?;
         self.survey = self.client.survey(self.url)?;
         let plan = self.client.plan(self.url, self.ways, &self.survey)?;
         if self.survey.complete && plan.is_empty() {
             return Ok(Some(End::Complete));
         }
-        let mut new = 0;
         let mut left = plan;
         for slot in &mut self.slots {
             let Some(swarm) = &slot.swarm else { continue };
@@ -161,13 +167,14 @@ impl<'a> Task<'a> {
                 Some(places) => {
                     let (here, others): (Vec<_>, Vec<_>) =
                         left.known.iter().partition(|(_, id)| places.contains_key(id));
-                    new += swarm.want(here.iter().filter_map(|(_, id)| places.get(id).copied()));
+                    let here = here.iter().filter_map(|(_, id)| places.get(id).copied());
+                    wanted += u64::from(swarm.want(here));
                     left.known = others;
                 }
-                None => new += want_own(swarm, &self.survey, &left),
+                None => wanted += u64::from(want_own(swarm, &self.survey, &left)),
             }
         }
-        Ok((idle && new == 0).then_some(End::Exhausted))
+        Ok((wanted == 0 && !more).then_some(End::Exhausted))
     }
 
     /// Asks first for the block that a stream waits for.
@@ -208,12 +215,19 @@ impl<'a> Task<'a> {
         Waiting { missing, blocks: self.survey.blocks, swarm }
     }
 
-    async fn any_change(&self) {
+    /// Is over when a swarm changes after this was called.
+    fn any_change(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut joined = self.slots.iter().filter_map(|slot| slot.swarm.as_ref());
-        match (joined.next(), joined.next()) {
-            (Some(swarm), None) => swarm.changed().await,
+        let change = match (joined.next(), joined.next()) {
+            (Some(swarm), None) => Some(swarm.changed()),
             // With several, the ticks must do.
-            _ => std::future::pending().await,
+            _ => None,
+        };
+        async move {
+            match change {
+                Some(change) => change.await,
+                None => std::future::pending().await,
+            }
         }
     }
 
@@ -263,12 +277,13 @@ impl<'a> Task<'a> {
     }
 }
 
-/// Wants blocks of the URL's own torrent: how many pieces are new.
-fn want_own(swarm: &Swarm, survey: &Survey, plan: &Plan) -> usize {
+/// Wants blocks of the URL's own torrent: how many pieces were not wanted yet.
+fn want_own(swarm: &Swarm, survey: &Survey, plan: &Plan) -> u32 {
     swarm.learn((0..).zip(survey.order.iter().copied()));
-    let known = plan.known.iter().map(|(number, _)| *number);
-    let unknown = plan.unknown.clone().unwrap_or_default();
-    swarm.want(known.chain(unknown.start..unknown.end.min(swarm.blocks())))
+    let known = swarm.want(plan.known.iter().map(|(number, _)| *number));
+    let unknown = plan.unknown.as_ref();
+    let unknown = unknown.map(|range| swarm.want(range.start..range.end.min(swarm.blocks())));
+    known + unknown.unwrap_or(0)
 }
 
 /// The swarm that is joined first.
