@@ -34,7 +34,7 @@ pub struct ShardRecord {
 }
 
 impl Catalog {
-    /// Remembers the torrent that carries an OFF URL.
+    /// Remembers the torrent that carries an OFF URL. Without trackers it keeps those it had.
     pub fn publish(
         &self,
         url: &OffUrl,
@@ -43,7 +43,11 @@ impl Catalog {
         trackers: &[String],
     ) -> Result<(), CatalogError> {
         let infohash_bytes = infohash.as_bytes();
-        let record = TorrentRecord { url: Some(key(url)), trackers: trackers.to_vec() };
+        let trackers = match self.torrent(infohash)? {
+            Some(known) if trackers.is_empty() => known.trackers,
+            _ => trackers.to_vec(),
+        };
+        let record = TorrentRecord { url: Some(key(url)), trackers };
         let record = self.encoded(infohash_bytes, &record)?;
         self.write("extend", |transaction| {
             transaction.open_table(TORRENTS)?.insert(infohash_bytes, record.as_slice())?;
