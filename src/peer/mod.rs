@@ -16,13 +16,14 @@
 //! | [`pool`] | which addresses to dial when, whom to shun; no clock either |
 //! | [`content`] | what a torrent consists of here |
 //! | [`live`], `metadata` | what the connections of a torrent share |
-//! | `driver` | one connection, the only place that reads and writes a socket |
+//! | `driver`, `early` | one connection, the only place that reads and writes a socket |
 //! | [`front`], `tender`, [`rate`] | the port, the limits, and what happens as time passes |
 
 pub mod bits;
 pub mod choker;
 pub mod content;
 mod driver;
+mod early;
 pub mod exchange;
 pub mod extension;
 pub mod front;

@@ -20,7 +20,7 @@ use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
 use crate::store::{BlockStore, StoreError};
-use crate::torrent::hints::may_dial;
+use crate::torrent::hints::may_dial_told;
 use crate::torrent::metainfo::{Info, NotOff};
 
 use super::announce::live::Progress;
@@ -144,6 +144,8 @@ pub struct SwarmStatus {
     pub blocks: u64,
     /// Blocks that are here, in whole pieces.
     pub have: u64,
+    /// Blocks that have come since it was joined.
+    pub came: u64,
     /// Bytes received, good or bad.
     pub received: u64,
     /// Bytes sent.
