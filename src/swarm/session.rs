@@ -165,7 +165,7 @@ impl Swarms {
         options: &Options,
     ) -> Result<Self, SwarmError> {
         let listener = listener(options.listen).await?;
-        let front = Front::serve(listener, Arc::clone(&library), options.limits, may_dial);
+        let front = Front::serve(listener, Arc::clone(&library), options.limits, may_dial_told);
         let address = options.listen.unwrap_or(ANY);
         let front = front.map_err(|source| SwarmError::Listen { address, source })?;
         let (peer_id, port) = (front.peer_id(), front.listen().port());
@@ -432,7 +432,8 @@ impl Swarm {
         });
         let (blocks, have, peers) = pieces.unwrap_or((0, 0, live.connections()));
         let (peers, known_peers) = (peers as u64, live.known_peers() as u64);
-        SwarmStatus { blocks, have, received, sent, peers, known_peers }
+        let came = self.coming.as_ref().map_or(0, |(_, content)| content.came());
+        SwarmStatus { blocks, have, came, received, sent, peers, known_peers }
     }
 }
 

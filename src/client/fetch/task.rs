@@ -99,9 +99,8 @@ impl<'a> Task<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_change = (Instant::now(), SwarmStatus::default());
         loop {
-            let idle = self.has_come(&joining)?;
-            if (self.stale || idle)
-                && let Some(end) = block_in_place(|| self.decide(idle))?
+            if (self.stale || self.has_come(&joining)?)
+                && let Some(end) = block_in_place(|| self.decide(!joining.is_empty()))?
             {
                 return Ok(end);
             }
@@ -133,26 +132,30 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    /// Whether all swarms are joined and everything that is wanted has come; an error if it cannot
-    /// any more.
+    /// Whether everything that is wanted has come; an error if it cannot any more.
     fn has_come(&self, joining: &[(usize, Joining<'_>)]) -> Result<bool, GetError> {
-        let mut all = joining.is_empty();
+        Ok(self.is_idle()? && self.slots.len() > joining.len())
+    }
+
+    /// Whether nothing is on its way.
+    fn is_idle(&self) -> Result<bool, GetError> {
+        let mut all = true;
         for swarm in self.slots.iter().filter_map(|slot| slot.swarm.as_ref()) {
             all &= swarm.wanted()? == 0;
         }
         Ok(all)
     }
 
-    /// Decides what is wanted of whom, or that it is over. `idle` if all that was wanted before has
-    /// come; then what is still missing and not new to be wanted will not.
-    fn decide(&mut self, idle: bool) -> Result<Option<End>, GetError> {
+    /// Decides what is wanted of whom, or that it is over. `more` if other swarms may come.
+    fn decide(&mut self, more: bool) -> Result<Option<End>, GetError> {
         self.stale = false;
+        // Before the look at what is here: what comes in between is found by the next one.
+        let mut is_idle = self.is_idle()?;
         self.survey = self.client.survey(self.url)?;
         let plan = self.client.plan(self.url, self.ways, &self.survey)?;
         if self.survey.complete && plan.is_empty() {
             return Ok(Some(End::Complete));
         }
-        let mut new = 0;
         let mut left = plan;
         for slot in &mut self.slots {
             let Some(swarm) = &slot.swarm else { continue };
@@ -161,13 +164,14 @@ impl<'a> Task<'a> {
                 Some(places) => {
                     let (here, others): (Vec<_>, Vec<_>) =
                         left.known.iter().partition(|(_, id)| places.contains_key(id));
-                    new += swarm.want(here.iter().filter_map(|(_, id)| places.get(id).copied()));
+                    let places = here.iter().filter_map(|(_, id)| places.get(id).copied());
+                    is_idle &= swarm.want(places) == 0;
                     left.known = others;
                 }
-                None => new += want_own(swarm, &self.survey, &left),
+                None => is_idle &= want_own(swarm, &self.survey, &left) == 0,
             }
         }
-        Ok((idle && new == 0).then_some(End::Exhausted))
+        Ok((is_idle && !more).then_some(End::Exhausted))
     }
 
     /// Asks first for the block that a stream waits for.
@@ -190,11 +194,12 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn status(&self) -> SwarmStatus {
+    pub(super) fn status(&self) -> SwarmStatus {
         let all = self.slots.iter().filter_map(|slot| Some(slot.swarm.as_ref()?.status()));
         all.fold(SwarmStatus::default(), |sum, one| SwarmStatus {
             blocks: sum.blocks + one.blocks,
             have: sum.have + one.have,
+            came: sum.came + one.came,
             received: sum.received + one.received,
             sent: sum.sent + one.sent,
             peers: sum.peers + one.peers,
@@ -263,12 +268,12 @@ impl<'a> Task<'a> {
     }
 }
 
-/// Wants blocks of the URL's own torrent: how many pieces are new.
+/// Wants blocks of the URL's own torrent: how many pieces are new among them.
 fn want_own(swarm: &Swarm, survey: &Survey, plan: &Plan) -> usize {
     swarm.learn((0..).zip(survey.order.iter().copied()));
-    let known = plan.known.iter().map(|(number, _)| *number);
+    let known = swarm.want(plan.known.iter().map(|(number, _)| *number));
     let unknown = plan.unknown.clone().unwrap_or_default();
-    swarm.want(known.chain(unknown.start..unknown.end.min(swarm.blocks())))
+    known + swarm.want(unknown.start..unknown.end.min(swarm.blocks()))
 }
 
 /// The swarm that is joined first.
