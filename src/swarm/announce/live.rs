@@ -189,10 +189,9 @@ impl One {
         let Identity { peer_id, port, key } = self.identity;
         // Who leaves wants no peers. Who has everything dials the leechers all the same: they may have
         // asked the tracker before it knew of us, and be patient.
-        let want = if event != Some(Event::Stopped) {
-            u32::try_from(MAX_TOLD_PEERS).unwrap_or(u32::MAX)
-        } else {
-            0
+        let want = match event {
+            Some(Event::Stopped) => 0,
+            _ => u32::try_from(MAX_TOLD_PEERS).unwrap_or(u32::MAX),
         };
         Announce {
             infohash: self.infohash,
