@@ -181,6 +181,10 @@ pub const MIN_QUEUE: usize = 64;
 /// that wait to be sent; more are dropped.
 pub const MAX_OUTBOX: usize = 64;
 
+/// Messages about pieces that wait to be sent to a peer, beside one for each piece that has come:
+/// as many requests, cancels and refusals as an honest peer can bring about.
+pub const MAX_UNREAD: usize = 4 * MAX_QUEUE;
+
 /// Messages about pieces that a peer may send before we know the torrent.
 pub const MAX_EARLY_MESSAGES: usize = 8_192;
 

@@ -21,6 +21,16 @@ pub enum Priority {
     High,
 }
 
+impl std::fmt::Display for Priority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        })
+    }
+}
+
 /// What is remembered about a torrent beside what it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -61,7 +71,7 @@ impl Catalog {
             let before = self.standing(*infohash)?;
             let mut standing = before.clone();
             change(&mut standing);
-            if standing != before && self.torrent(*infohash)?.is_some() {
+            if standing != before && self.is_known(*infohash)? {
                 records.push((infohash, self.encoded(infohash.as_bytes(), &standing)?));
             }
         }
@@ -77,6 +87,11 @@ impl Catalog {
         })
     }
 
+    /// Whether a torrent is listed here or on its way.
+    fn is_known(&self, infohash: InfoHash) -> Result<bool, CatalogError> {
+        Ok(self.torrent(infohash)?.is_some() || self.is_downloading(infohash)?)
+    }
+
     /// Changes how one torrent stands.
     pub fn change_standing(
         &self,
@@ -90,6 +105,25 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What `get` received was counted before the torrent was listed, and so not at all.
+    #[test]
+    fn a_download_counts_from_its_first_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&folder.path().join("catalog.redb")).unwrap();
+        let id = crate::id::BlockId::of(b"block");
+        let receive = |infohash| catalog.change_standing(infohash, |one| one.received += 7);
+        let (done, given_up) = (InfoHash::of(b"done"), InfoHash::of(b"given up"));
+        for infohash in [done, given_up] {
+            catalog.extend_download(infohash, &[(0, id)]).unwrap();
+            receive(infohash).unwrap();
+        }
+        catalog.publish_blocks(done, b"de", &[id], &[]).unwrap();
+        for (infohash, received) in [(done, 7), (given_up, 0)] {
+            catalog.end_download(infohash).unwrap();
+            assert_eq!(catalog.standing(infohash).unwrap().received, received);
+        }
+    }
 
     #[test]
     fn bytes_add_up_and_go_with_the_torrent() {

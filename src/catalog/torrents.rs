@@ -71,6 +71,31 @@ impl Catalog {
         self.enter_blocks(infohash, info_dict, ids, trackers, None)
     }
 
+    /// Remembers many such torrents at once: each with its info dict and its blocks.
+    pub fn publish_many(
+        &self,
+        torrents: &[(InfoHash, Vec<u8>, Vec<BlockId>)],
+        trackers: &[String],
+    ) -> Result<(), CatalogError> {
+        let record = TorrentRecord { url: None, trackers: trackers.to_vec() };
+        let encode = |(infohash, info_dict, ids): &(InfoHash, Vec<u8>, Vec<BlockId>)| {
+            let record = self.encoded(infohash.as_bytes(), &record)?;
+            Ok((*infohash, info_dict.clone(), record, encoded_order(infohash, ids)))
+        };
+        let encoded = torrents.iter().map(encode).collect::<Result<Vec<_>, CatalogError>>()?;
+        self.write("extend", |transaction| {
+            let mut torrents = transaction.open_table(TORRENTS)?;
+            let mut info = transaction.open_table(INFO)?;
+            let mut orders = transaction.open_table(ORDERS)?;
+            for (infohash, info_dict, record, order) in &encoded {
+                torrents.insert(infohash.as_bytes(), record.as_slice())?;
+                info.insert(infohash.as_bytes(), info_dict.as_slice())?;
+                orders.insert(infohash.as_bytes(), order.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
     /// Remembers a shard and the torrent that carries its blocks `ids`, in this order.
     pub fn publish_shard(
         &self,
@@ -91,12 +116,11 @@ impl Catalog {
         trackers: &[String],
         shard: Option<ShardRecord>,
     ) -> Result<(), CatalogError> {
+        let order = encoded_order(&infohash, ids);
         let infohash = infohash.as_bytes();
         let record = TorrentRecord { url: None, trackers: trackers.to_vec() };
         let record = self.encoded(infohash, &record)?;
         let shard = shard.map(|shard| self.encoded(infohash, &shard)).transpose()?;
-        let mut order: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
-        order.extend(checksum(infohash, &order));
         self.write("extend", |transaction| {
             transaction.open_table(TORRENTS)?.insert(infohash, record.as_slice())?;
             transaction.open_table(INFO)?.insert(infohash, info_dict)?;
@@ -225,4 +249,11 @@ impl Catalog {
             |(hash, bytes): (InfoHash, Vec<u8>)| Ok((hash, self.parsed(hash.as_bytes(), &bytes)?));
         found.into_iter().map(checked).collect()
     }
+}
+
+/// Ids, and behind them their checksum.
+fn encoded_order(infohash: &InfoHash, ids: &[BlockId]) -> Vec<u8> {
+    let mut order: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+    order.extend(checksum(infohash.as_bytes(), &order));
+    order
 }

@@ -21,6 +21,8 @@ const OFTEN: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Shown {
+    /// Where peers can reach us.
+    listen: SocketAddr,
     torrents: usize,
     peers: usize,
     sent: u64,
@@ -101,6 +103,7 @@ impl Report {
         let rate = |now: u64, then: u64| now.saturating_sub(then) * 1_000 / millis;
         let live = swarms.peers();
         Shown {
+            listen: swarms.listen(),
             torrents: live.len(),
             peers: live.iter().map(|(_, peers)| peers.len()).sum(),
             sent,

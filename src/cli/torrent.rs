@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::catalog::{Priority, Standing};
 use crate::client::survey::Survey;
 use crate::client::{Client, PublishError, ReadError};
 use crate::off::OffUrl;
@@ -19,6 +20,7 @@ use super::exit::{CliError, Exit};
 use super::get::read_torrent;
 use super::home::parse_url;
 use super::output::{Output, inert};
+use super::report::ratio;
 
 /// Files of a foreign torrent that are listed for people.
 const LISTED: usize = 20;
@@ -44,6 +46,18 @@ struct Shown {
     url: Option<String>,
     /// How many of its blocks are here.
     blocks_here: Option<u64>,
+    /// How it stands, if it was published or joined here.
+    standing: Option<ShownStanding>,
+}
+
+/// What a torrent has moved over all runs, and what the user wants of it.
+#[derive(Debug, Serialize)]
+struct ShownStanding {
+    priority: Priority,
+    sent: u64,
+    received: u64,
+    /// Bytes sent for each received; nothing was received if there is none.
+    ratio: Option<f64>,
 }
 
 /// What is known once there is an info dict.
@@ -95,7 +109,8 @@ fn of_url(global: &Global, text: &str) -> Result<Shown, CliError> {
         Ok(published) => {
             let shown = of_torrent(&published.metainfo, None)?;
             let blocks_here = Some(published.order.len() as u64);
-            Ok(Shown { url: Some(url.canonical().to_string()), blocks_here, ..shown })
+            let standing = standing(&client, &published.metainfo.info)?;
+            Ok(Shown { url: Some(url.canonical().to_string()), blocks_here, standing, ..shown })
         }
         Err(error @ PublishError::Incomplete { .. }) => {
             Err(CliError::from(error).hint("get it first: a torrent is made from its blocks"))
@@ -187,6 +202,7 @@ fn of_torrent(metainfo: &Metainfo, client: Option<&Client>) -> Result<Shown, Cli
         ..Shown::default()
     };
     if let (Some(client), Ok(blocks)) = (client, blocks) {
+        shown.standing = standing(client, info)?;
         match url_of(client, info, blocks)? {
             Some(url) => {
                 let survey = survey(client, &url)?;
@@ -197,6 +213,21 @@ fn of_torrent(metainfo: &Metainfo, client: Option<&Client>) -> Result<Shown, Cli
         }
     }
     Ok(shown)
+}
+
+/// How a torrent stands, under all its names; `None` if it is not known here.
+fn standing(client: &Client, info: &Info) -> Result<Option<ShownStanding>, CliError> {
+    let mut found: Option<ShownStanding> = None;
+    for name in info.handshakes() {
+        if client.catalog().torrent(name)?.is_none() {
+            continue;
+        }
+        let Standing { priority, sent, received, .. } = client.catalog().standing(name)?;
+        let before = found.map_or((0, 0), |found| (found.sent, found.received));
+        let (sent, received) = (before.0 + sent, before.1 + received);
+        found = Some(ShownStanding { priority, sent, received, ratio: ratio(sent, received) });
+    }
+    Ok(found)
 }
 
 /// How many blocks of a torrent without a URL are here: a pack's, or those of a download begun.
@@ -301,7 +332,16 @@ fn lines(shown: &Shown) -> Vec<String> {
     let url = shown.url.as_deref();
     lines.push(format!("OFF URL       {}", url.unwrap_or("not known here")));
     lines.extend(shown.blocks_here.map(|here| format!("here          {here} blocks")));
+    lines.extend(shown.standing.iter().flat_map(ShownStanding::lines));
     lines
+}
+
+impl ShownStanding {
+    fn lines(&self) -> [String; 2] {
+        let ratio = self.ratio.map_or(String::new(), |ratio| format!(", ratio {ratio:.2}"));
+        let moved = format!("moved         {} bytes sent, {} received", self.sent, self.received);
+        [moved + &ratio, format!("priority      {}", self.priority)]
+    }
 }
 
 /// A foreign text, cut and inert.

@@ -18,10 +18,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::limits::{MAX_EARLY_MESSAGES, PEER_READ_LEN, PEER_WRITE_LEN};
+use crate::limits::{PEER_READ_LEN, PEER_WRITE_LEN};
 
+use super::early::Early;
 use super::exchange::{Output, Violation, Whole};
 use super::extension::{self, Hello, Metadata};
 use super::front::Shared;
@@ -35,6 +36,9 @@ use super::pieces::Chunk;
 
 /// How long a peer may be silent. Keep-alives come every two minutes.
 const SILENCE: Duration = Duration::from_secs(150);
+
+/// How often a peer is looked at while the info dict is missing.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// After how long without a message a keep-alive is sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
@@ -62,6 +66,8 @@ pub(super) enum Ended {
     TooEarly,
     #[error("it gave a false info dict")]
     FalseInfo,
+    #[error("it promised the info dict and does not give it")]
+    NoInfo,
     #[error("nothing is left to be said")]
     Done,
 }
@@ -98,6 +104,13 @@ impl Connection {
         let standing = self.live.with(|exchange| exchange.standing(key)).flatten();
         let was_of_use = standing.is_some_and(|one| one.received + one.sent > 0);
         self.live.detach(key);
+        if !self.dialled {
+            self.live.may_dial_again(&link, was_of_use);
+        }
+        if matches!(ended, Ended::FalseInfo) {
+            tracing::info!(liar = %self.remote, "a peer gave a false info dict; it is banned");
+            self.shared.ban(self.remote);
+        }
         (ended, was_of_use)
     }
 }
@@ -261,13 +274,12 @@ struct Reader<'a> {
     both: &'a BothHalves<'a>,
     hello: Hello,
     assembly: Option<Assembly>,
-    /// Messages about pieces that came before we knew the torrent.
-    early: Vec<Message>,
+    early: Early,
 }
 
 impl<'a> Reader<'a> {
     fn new(both: &'a BothHalves<'a>) -> Self {
-        Self { both, hello: Hello::default(), assembly: None, early: Vec::new() }
+        Self { both, hello: Hello::default(), assembly: None, early: Early::default() }
     }
 
     async fn run(&mut self, half: OwnedReadHalf) -> Ended {
@@ -278,7 +290,7 @@ impl<'a> Reader<'a> {
     }
 
     async fn read(&mut self, mut half: OwnedReadHalf) -> Result<(), Ended> {
-        let mut buffer = BytesMut::new();
+        let (mut buffer, mut heard) = (BytesMut::new(), tokio::time::Instant::now());
         loop {
             while let Some(message) = message::decode(&mut buffer)? {
                 self.receive(message).await?;
@@ -287,9 +299,13 @@ impl<'a> Reader<'a> {
                 buffer.reserve(PEER_READ_LEN);
             }
             let read = tokio::select! {
-                read = timeout(SILENCE, half.read_buf(&mut buffer)) => read,
+                read = timeout_at(heard + SILENCE, half.read_buf(&mut buffer)) => read,
+                () = sleep(LOOK_AGAIN), if self.both.live().wants_info() => {
+                    self.pursue_metadata()?;
+                    continue;
+                }
                 () = self.both.joined.notified() => {
-                    for message in std::mem::take(&mut self.early) {
+                    for message in self.early.take() {
                         self.handle(message).await?;
                     }
                     continue;
@@ -299,6 +315,7 @@ impl<'a> Reader<'a> {
             if read == 0 {
                 return Ok(());
             }
+            heard = tokio::time::Instant::now();
             self.both.link.hears();
             self.both.live().count_received(read);
             self.both.shared().download.pass(read).await;
@@ -322,13 +339,9 @@ impl<'a> Reader<'a> {
 
     async fn exchange(&mut self, message: Message) -> Result<(), Ended> {
         if !self.both.live().with(|exchange| exchange.knows(self.both.key)).unwrap_or(false) {
-            if self.early.len() >= MAX_EARLY_MESSAGES {
-                return Err(Ended::TooEarly);
-            }
-            self.early.push(message);
-            return Ok(());
+            return if self.early.keep(message) { Ok(()) } else { Err(Ended::TooEarly) };
         }
-        for message in std::mem::take(&mut self.early).into_iter().chain([message]) {
+        for message in self.early.take().into_iter().chain([message]) {
             self.handle(message).await?;
         }
         Ok(())
@@ -358,9 +371,10 @@ impl<'a> Reader<'a> {
             extension::HANDSHAKE => self.greeted(body),
             extension::UT_METADATA => return self.metadata(body),
             extension::UT_PEX => {
-                let may_dial = self.both.shared().may_dial;
+                let (may_dial, teller) =
+                    (self.both.shared().may_dial, self.both.connection.remote.ip());
                 let peers = extension::pex_peers(body).into_iter();
-                live.add_peers(peers.filter(|peer| may_dial(*peer)), false);
+                live.add_peers(peers.filter(|peer| may_dial(*peer, teller)), false);
             }
             extension::LT_DONTHAVE => {
                 if let Some(piece) = body.first_chunk::<4>().map(|piece| u32::from_be_bytes(*piece))
@@ -384,6 +398,15 @@ impl<'a> Reader<'a> {
         }
         *locked(&self.both.link.pex) = self.hello.ut_pex;
         self.ask_metadata();
+    }
+
+    /// Does not wait for an info dict for ever, and asks for it when nobody else is asked any more.
+    fn pursue_metadata(&mut self) -> Result<(), Ended> {
+        if self.assembly.as_ref().is_some_and(Assembly::is_late) && self.both.live().wants_info() {
+            return Err(Ended::NoInfo);
+        }
+        self.ask_metadata();
+        Ok(())
     }
 
     /// Asks for the next parts of the info dict, if we need it and the peer has it.
@@ -422,7 +445,10 @@ impl<'a> Reader<'a> {
                 }
                 self.ask_metadata();
             }
-            Some(Metadata::Reject(_)) => self.assembly = None,
+            Some(Metadata::Reject(_)) => {
+                // When it has the info dict, it says hello again.
+                (self.assembly, self.hello.metadata_len) = (None, None);
+            }
             Some(Metadata::Request(_)) | None => {}
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::limits::{MAX_QUEUE, MAX_REQUEST_LEN};
+use crate::limits::{MAX_QUEUE, MAX_REQUEST_LEN, MAX_UNREAD};
 
 use super::bits::Bits;
 use super::choker::{self, Standing};
@@ -47,6 +47,9 @@ pub enum Violation {
     /// It sends what nobody asked for, again and again.
     #[error("{0} bytes nobody asked for")]
     Unasked(u64),
+    /// It goes on speaking and does not read the answers.
+    #[error("{0} messages wait for it")]
+    Unread(usize),
 }
 
 /// What is to go out to a peer.
@@ -198,6 +201,10 @@ impl Exchange {
         message: Message,
         now: Instant,
     ) -> Result<Option<Whole>, Violation> {
+        let unread = self.parties.get(&key).map_or(0, |party| party.out.len());
+        if unread > MAX_UNREAD + self.pieces.count() as usize {
+            return Err(Violation::Unread(unread));
+        }
         match message {
             Message::Piece { piece, offset, bytes } => {
                 let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

@@ -69,8 +69,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) upload: Rate,
     pub(super) download: Rate,
-    /// Whether an address that a stranger named may be dialled.
-    pub(super) may_dial: fn(SocketAddr) -> bool,
+    /// Whether an address may be dialled that somebody at another one named.
+    pub(super) may_dial: fn(SocketAddr, IpAddr) -> bool,
     library: Arc<dyn Library>,
     pub(super) lives: Mutex<HashMap<InfoHash, Arc<Live>>>,
     bans: Mutex<Bans>,
@@ -101,7 +101,7 @@ impl Front {
         listener: TcpListener,
         library: Arc<dyn Library>,
         limits: Limits,
-        may_dial: fn(SocketAddr) -> bool,
+        may_dial: fn(SocketAddr, IpAddr) -> bool,
     ) -> std::io::Result<Self> {
         let listen = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -154,16 +154,6 @@ impl Front {
     /// Begins to exchange the pieces of a torrent. Reads the disk.
     pub fn begin(&self, live: &Live, content: Arc<dyn Content>) {
         live.begin(content, self.shared.limits.slots);
-    }
-
-    /// Dials a peer for a torrent that the library knows.
-    pub fn dial(&self, infohash: InfoHash, peer: SocketAddr) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.tasks.spawn(async move {
-            if let Some(live) = shared.find(infohash).await {
-                live.add_peers([peer], false);
-            }
-        });
     }
 
     /// The torrents in use.
@@ -272,9 +262,14 @@ impl Shared {
             shared.checks.add_permits(1);
             for liar in live.verdict(piece, taken.unwrap_or(Verdict::Failed)) {
                 tracing::info!(%liar, "a peer gave wrong bytes; it is banned");
-                locked(&shared.bans).add(liar, Instant::now());
+                shared.ban(liar);
             }
         });
+    }
+
+    /// Does not speak to a liar any more.
+    pub(super) fn ban(&self, liar: SocketAddr) {
+        locked(&self.bans).add(liar, Instant::now());
     }
 
     /// Dials a peer and speaks to it: whether that was of any use.

@@ -234,6 +234,13 @@ impl Live {
         self.changed.notify_waiters();
     }
 
+    /// Whoever dialled us may be dialled when it is gone.
+    pub(super) fn may_dial_again(&self, link: &Link, was_of_use: bool) {
+        if let Some(listens) = *locked(&link.listens) {
+            locked(&self.pool).ended(listens, was_of_use, Instant::now());
+        }
+    }
+
     /// Whether a peer is connected. A connection that has been silent is ended instead: the peer
     /// may have lost it without our knowing.
     pub(super) fn knows_peer(&self, peer_id: &[u8; 20]) -> bool {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,6 +19,9 @@ const ASKED_AT_ONCE: usize = 3;
 /// one before.
 const PIPELINE: u32 = 1;
 
+/// How long a part may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What has come of an info dict.
 #[derive(Debug)]
 pub(super) struct Assembly {
@@ -26,6 +30,8 @@ pub(super) struct Assembly {
     parts: Vec<Option<Bytes>>,
     asked: u32,
     come: u32,
+    /// When the last part came, or this began.
+    moved: Instant,
 }
 
 impl Assembly {
@@ -33,8 +39,9 @@ impl Assembly {
     pub(super) fn begin(len: usize, live: &Arc<Live>) -> Option<Self> {
         let before = live.asking.fetch_add(1, Ordering::AcqRel);
         let parts = vec![None; len.div_ceil(METADATA_PIECE_LEN)];
+        let moved = Instant::now();
         // Dropped, it is not counted any more.
-        let assembly = Self { live: Arc::clone(live), len, parts, asked: 0, come: 0 };
+        let assembly = Self { live: Arc::clone(live), len, parts, asked: 0, come: 0, moved };
         (before < ASKED_AT_ONCE).then_some(assembly)
     }
 
@@ -47,6 +54,11 @@ impl Assembly {
         })
     }
 
+    /// Whether the peer has owed a part for too long.
+    pub(super) fn is_late(&self) -> bool {
+        self.moved.elapsed() > PATIENCE
+    }
+
     /// A part has come: the info dict, if that was the last. Parts that make no sense are ignored.
     pub(super) fn add(&mut self, piece: u32, bytes: Bytes) -> Option<Bytes> {
         let start = (piece as usize).checked_mul(METADATA_PIECE_LEN)?;
@@ -56,7 +68,7 @@ impl Assembly {
             return None;
         }
         *part = Some(bytes);
-        self.come += 1;
+        (self.come, self.moved) = (self.come + 1, Instant::now());
         let mut whole = BytesMut::with_capacity(self.len);
         for part in &self.parts {
             whole.extend_from_slice(part.as_ref()?);

@@ -16,7 +16,7 @@
 //! | [`pool`] | which addresses to dial when, whom to shun; no clock either |
 //! | [`content`] | what a torrent consists of here |
 //! | [`live`], `metadata` | what the connections of a torrent share |
-//! | `driver` | one connection, the only place that reads and writes a socket |
+//! | `driver`, `early` | one connection, the only place that reads and writes a socket |
 //! | `loader` | the blocks it is served from, one read ahead |
 //! | [`front`], `tender`, [`rate`] | the port, the limits, and what happens as time passes |
 
@@ -24,6 +24,7 @@ pub mod bits;
 pub mod choker;
 pub mod content;
 mod driver;
+mod early;
 pub mod exchange;
 pub mod extension;
 pub mod front;

@@ -29,14 +29,23 @@ pub struct Pool(BTreeMap<SocketAddr, Entry>);
 
 impl Pool {
     /// Adds an address; `named` if it was the user who named it. Beyond [`MAX_KNOWN_PEERS`] only
-    /// those are taken.
+    /// those are taken, and others in the place of those that failed.
     pub fn add(&mut self, peer: SocketAddr, named: bool, now: Instant) {
-        let full = self.0.len() >= MAX_KNOWN_PEERS;
         if let Some(entry) = self.0.get_mut(&peer) {
             entry.named |= named;
-        } else if named || !full {
+        } else if named || self.has_room() {
             self.0.insert(peer, Entry { named, busy: false, failures: 0, next: now });
         }
+    }
+
+    /// Whether there is room for another one; if need be, the one goes that failed most.
+    fn has_room(&mut self) -> bool {
+        if self.0.len() < MAX_KNOWN_PEERS {
+            return true;
+        }
+        let useless = self.0.iter().filter(|(_, one)| !one.named && !one.busy && one.failures > 0);
+        let worst = useless.max_by_key(|(_, one)| one.failures).map(|(peer, _)| *peer);
+        worst.is_some_and(|peer| self.0.remove(&peer).is_some())
     }
 
     /// Addresses known.
@@ -165,6 +174,20 @@ mod tests {
         assert_eq!(pool.len(), MAX_KNOWN_PEERS);
         pool.add(peer(1), true, now);
         assert_eq!(pool.next(now), Some(peer(1)));
+    }
+
+    #[test]
+    fn who_failed_makes_room() {
+        let (mut pool, now) = (Pool::default(), Instant::now());
+        for port in 1..=10_000 {
+            pool.add(SocketAddr::from(([203, 0, 113, 9], port)), false, now);
+        }
+        let failed = pool.next(now).unwrap();
+        pool.ended(failed, false, now);
+        pool.add(peer(1), false, now);
+        assert_eq!(pool.len(), MAX_KNOWN_PEERS);
+        let dialled: Vec<_> = std::iter::from_fn(|| pool.next(now + LONGEST_PAUSE)).collect();
+        assert!(dialled.contains(&peer(1)) && !dialled.contains(&failed));
     }
 
     #[test]

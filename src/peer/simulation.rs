@@ -211,3 +211,15 @@ fn requests_beyond_reason_are_refused_not_kept() {
     let waiting = std::iter::from_fn(|| swarm.nodes[0].poll(2)).count();
     assert!(waiting < 3_000, "{waiting} outputs");
 }
+
+/// Each change of mind is answered, and the answers wait for whoever does not read them.
+#[test]
+fn who_talks_and_does_not_listen_is_found_out() {
+    let mut seed = Swarm::new(4, &[vec![0, 1, 2, 3]]).nodes.remove(0);
+    seed.join(7, true, false, Instant::now());
+    let mut talk = (0..1_000_000).map(|turn| {
+        let message = if turn % 2 == 0 { Message::Interested } else { Message::NotInterested };
+        seed.handle(7, message, Instant::now())
+    });
+    assert!(talk.any(|heard| matches!(heard, Err(Violation::Unread(_)))));
+}

@@ -6,6 +6,7 @@
 //! one hash instead of two; any other against the info dict, and then its blocks' ids are new.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
@@ -71,6 +72,8 @@ struct Coming {
     ids: RwLock<BTreeMap<u64, BlockId>>,
     /// Blocks that came since the catalog was written last.
     unsaved: Mutex<Vec<(u64, BlockId)>>,
+    /// Blocks that came since the download was begun here.
+    came: AtomicU64,
     failure: OnceLock<Failure>,
 }
 
@@ -113,6 +116,7 @@ impl BlockContent {
             first,
             ids: RwLock::new(ids),
             unsaved: Mutex::default(),
+            came: AtomicU64::new(0),
             failure: OnceLock::new(),
         };
         let blocks_coming = Blocks::Coming(Box::new(coming));
@@ -144,6 +148,15 @@ impl BlockContent {
     pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
         if let Blocks::Coming(coming) = &self.blocks {
             coming.learn(known.into_iter().filter(|(number, _)| *number < self.blocks()));
+        }
+    }
+
+    /// Blocks that have come.
+    #[must_use]
+    pub fn came(&self) -> u64 {
+        match &self.blocks {
+            Blocks::Known(_) => 0,
+            Blocks::Coming(coming) => coming.came.load(Ordering::Relaxed),
         }
     }
 
@@ -222,7 +235,8 @@ impl BlockContent {
                 };
                 return Err(NotOff(why).into());
             }
-            self.store.put(&block)?;
+            let is_new = self.store.put(&block)?;
+            coming.came.fetch_add(u64::from(is_new), Ordering::Relaxed);
             added.push((number, id));
         }
         coming.learn(added.iter().copied());

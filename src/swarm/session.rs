@@ -20,7 +20,7 @@ use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
 use crate::store::{BlockStore, StoreError};
-use crate::torrent::hints::may_dial;
+use crate::torrent::hints::may_dial_told;
 use crate::torrent::metainfo::{Info, NotOff};
 
 use super::announce::live::Progress;
@@ -144,6 +144,8 @@ pub struct SwarmStatus {
     pub blocks: u64,
     /// Blocks that are here, in whole pieces.
     pub have: u64,
+    /// Blocks that have come since it was joined.
+    pub came: u64,
     /// Bytes received, good or bad.
     pub received: u64,
     /// Bytes sent.
@@ -163,7 +165,7 @@ impl Swarms {
         options: &Options,
     ) -> Result<Self, SwarmError> {
         let listener = listener(options.listen).await?;
-        let front = Front::serve(listener, Arc::clone(&library), options.limits, may_dial);
+        let front = Front::serve(listener, Arc::clone(&library), options.limits, may_dial_told);
         let address = options.listen.unwrap_or(ANY);
         let front = front.map_err(|source| SwarmError::Listen { address, source })?;
         let (peer_id, port) = (front.peer_id(), front.listen().port());
@@ -431,7 +433,8 @@ impl Swarm {
         });
         let (blocks, have, peers) = pieces.unwrap_or((0, 0, live.connections()));
         let (peers, known_peers) = (peers as u64, live.known_peers() as u64);
-        SwarmStatus { blocks, have, received, sent, peers, known_peers }
+        let came = self.coming.as_ref().map_or(0, |(_, content)| content.came());
+        SwarmStatus { blocks, have, came, received, sent, peers, known_peers }
     }
 }
 

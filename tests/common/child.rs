@@ -81,6 +81,12 @@ impl Running {
         assert!(sent.expect("a shell").success(), "cannot signal {}", self.name);
     }
 
+    /// Ends it without a word, and waits until it has.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
     /// Asks it to end, and waits until it has.
     pub fn terminate(mut self) -> ExitStatus {
         self.signal("TERM");

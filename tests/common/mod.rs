@@ -118,6 +118,11 @@ impl Seeder {
         *self.url.hints.peers.first().expect("a peer hint")
     }
 
+    /// Ends it without a word.
+    pub fn kill(self) {
+        self.running.kill();
+    }
+
     /// Ends it as a service manager would.
     pub fn stop(self) {
         let status = self.running.terminate();

@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use serde_json::Value;
 
 /// A folder with homes and files, gone at the end of the test.
 pub(crate) struct Place(tempfile::TempDir);
@@ -152,6 +154,67 @@ impl Drop for Seeder {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A `share` or `seed` that reports in JSON, killed at the end of the test.
+pub(crate) struct Watched {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Where it listens.
+    pub(crate) address: String,
+}
+
+impl Watched {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.args(["--json", "--report", "100ms"]).stderr(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut watched = Self { child, lines, address: String::new() };
+        watched.address =
+            watched.wait(|told| told["swarms"].is_array().then(|| text(&told["listen"])));
+        watched
+    }
+
+    /// Waits for a line in which `find` finds something.
+    #[track_caller]
+    pub(crate) fn wait<T>(&mut self, find: impl Fn(&Value) -> Option<T>) -> T {
+        let (started, mut last) = (Instant::now(), Value::Null);
+        while started.elapsed() < Duration::from_secs(120) {
+            last = serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap();
+            if let Some(found) = find(&last) {
+                return found;
+            }
+        }
+        panic!("waited in vain; the last line was {last}");
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a service manager would, and gives the exit code.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        kill("TERM", self.child.id());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// The memory of a process in KiB: `VmRSS` is what it takes now, `VmHWM` the most it took.
+pub(crate) fn memory(process: u32, what: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 pub(crate) fn kill(signal: &str, process: u32) {

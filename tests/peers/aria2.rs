@@ -36,20 +36,26 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// A running client with one torrent.
-struct Aria2 {
+pub(crate) struct Aria2 {
     running: Running,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _folder: TempDir,
 }
 
 impl Aria2 {
     /// Joins a swarm; when this returns, peers can connect.
     fn join(link: &Link) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+        Self::join_in(link, tempfile::tempdir().unwrap(), false)
+    }
+
+    /// Joins a swarm with what is in a folder, which is checked if `checked`.
+    pub(crate) fn join_in(link: &Link, folder: TempDir, checked: bool) -> Self {
+        let address = free_address();
         let hook = hook(folder.path());
         let mut command = Command::new(program("aria2c", "aria2"));
         command
             .args(SETTINGS)
+            .arg(format!("--check-integrity={checked}"))
             .arg(format!("--listen-port={}", address.port()))
             .arg(format!("--dir={}", folder.path().display()))
             .arg(format!("--on-bt-download-complete={}", hook.display()))
@@ -66,7 +72,7 @@ impl Aria2 {
     }
 
     /// Waits until it has everything, and says where.
-    fn wait_until_complete(&self) -> PathBuf {
+    pub(crate) fn wait_until_complete(&self) -> PathBuf {
         self.running.line_with("COMPLETE", |line| line.strip_prefix("COMPLETE ").map(PathBuf::from))
     }
 }

@@ -49,8 +49,13 @@ impl Journey {
 
     /// Puts and seeds the file, and writes its torrent.
     pub(crate) fn share(&self) -> Seeder {
+        self.share_with(&[])
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn share_with(&self, args: &[&str]) -> Seeder {
         let torrent = self.torrent();
-        let mut args = vec!["--torrent-out", torrent.to_str().unwrap()];
+        let mut args = [args, &["--torrent-out", torrent.to_str().unwrap()]].concat();
         let announce = self.tracker.as_ref().map(Tracker::url);
         args.extend(announce.iter().flat_map(|url| ["--tracker", url]));
         self.home.share(&self.home.beside("original.txt"), &args)
@@ -79,6 +84,16 @@ impl Journey {
         let announced = self.tracker.iter().map(Tracker::url).collect::<Vec<_>>();
         assert_eq!(seeder.url.hints.trackers, announced);
         seeder
+    }
+
+    /// Seeds the file again, with more arguments.
+    pub(crate) fn seed_with(&self, args: &[&str]) -> Seeder {
+        self.home.seed(args)
+    }
+
+    /// Seeds the file again, listening at an address.
+    pub(crate) fn seed_at(&self, address: SocketAddr) -> Seeder {
+        Seeder::start(self.home.offswarm(["seed", "--listen"]).arg(address.to_string()))
     }
 
     /// Stops our seed, looks at what the foreign client has made of it, and gets the file from

@@ -17,7 +17,7 @@ const CHUNK_LEN: usize = 16_384;
 const NOT_FOUND: i32 = 4;
 
 /// Shares a file for a moment, and has its blocks seeded, spoilt. Its magnet link comes with it.
-fn liar_about(journey: &Journey) -> (Libtorrent, String) {
+pub(crate) fn liar_about(journey: &Journey) -> (Libtorrent, String) {
     let seeder = journey.share();
     let (url, magnet) = (seeder.url.clone(), seeder.magnet.clone());
     seeder.stop();

@@ -29,6 +29,11 @@ impl Libtorrent {
         Self::start(link, peers, tempfile::tempdir().unwrap(), &[])
     }
 
+    /// Joins a swarm with what is in a folder.
+    pub(crate) fn join_in(link: &Link, peers: &[SocketAddr], folder: TempDir) -> Self {
+        Self::start(link, peers, folder, &[])
+    }
+
     /// Seeds what is in a folder, right or wrong.
     pub(crate) fn seed_unchecked(link: &Link, folder: TempDir) -> Self {
         Self::start(link, &[], folder, &["--unchecked"])

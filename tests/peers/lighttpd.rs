@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use offswarm::swarm::guard::{Guard, Origin};
@@ -14,14 +15,14 @@ use crate::programs::{connect, free_address, program};
 const NAME: &str = "0123456789abcdef.off";
 
 /// A running server of one folder.
-struct Server {
+pub(crate) struct Server {
     _running: Running,
     folder: TempDir,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let configuration = format!(
@@ -40,7 +41,12 @@ impl Server {
         Self { _running: running, folder, address }
     }
 
-    fn url(&self, path: &str) -> String {
+    /// Where a file of its folder lies.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }
 }

@@ -106,7 +106,7 @@ impl Client {
         let mut task = Task::new(self, url, ways, stop, &survey, candidates);
         let end = task.run(&swarms, watch).await;
         let received = swarms.traffic().received;
-        let (asked, info) = (task.asked(), task.info());
+        let (asked, info, came) = (task.asked(), task.info(), task.status().came);
         task.leave(&swarms).await;
         swarms.stop().await;
         self.store.commit().map_err(ReadError::from)?;
@@ -123,10 +123,10 @@ impl Client {
         if now.is_whole() {
             self.entered(url, info)?;
         }
-        // Only now is the descriptor here, and with it the true number of blocks.
-        let local = local.min(now.blocks);
-        let swarm = now.blocks.saturating_sub(now.lacking()).saturating_sub(local);
-        Ok(Fetched { local, swarm, received })
+        // Only now is the descriptor here, and with it known which blocks were.
+        let here = now.blocks - now.lacking();
+        let swarm = came.min(here);
+        Ok(Fetched { local: here - swarm, swarm, received })
     }
 
     /// Makes sure that the blocks of one file of a directory are in the store, and gives its URL.
@@ -157,8 +157,9 @@ impl Client {
     fn entered(&self, url: &OffUrl, torrent: Option<task::Joined>) -> Result<(), GetError> {
         self.remember(url, Origin::Got).map_err(Box::new)?;
         if let Some(task::Joined { info, trackers }) = torrent {
-            self.catalog.end_download(info.infohash)?;
             self.catalog.publish(url, info.infohash, &info.raw, &trackers)?;
+            // Only then, so that what was moved stays counted.
+            self.catalog.end_download(info.infohash)?;
         }
         Ok(())
     }

@@ -197,11 +197,12 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn status(&self) -> SwarmStatus {
+    pub(super) fn status(&self) -> SwarmStatus {
         let all = self.slots.iter().filter_map(|slot| Some(slot.swarm.as_ref()?.status()));
         all.fold(SwarmStatus::default(), |sum, one| SwarmStatus {
             blocks: sum.blocks + one.blocks,
             have: sum.have + one.have,
+            came: sum.came + one.came,
             received: sum.received + one.received,
             sent: sum.sent + one.sent,
             peers: sum.peers + one.peers,
