@@ -22,6 +22,9 @@ use super::pieces::{Chunk, Pieces};
 /// How long a peer may owe chunks before they are asked of others.
 const SNUB: Duration = Duration::from_secs(20);
 
+/// How long a piece is not asked for again of a peer that refused it.
+const REFUSED: Duration = Duration::from_secs(2);
+
 /// Bytes a peer may send that nobody asked for: what was on its way when we took requests back.
 const MAX_UNASKED: u64 = 4 << 20;
 
@@ -313,6 +316,7 @@ impl Exchange {
         for (key, chunk) in snubbed {
             self.picker.give_back(key, chunk);
         }
+        self.ask_refused_again(now);
         self.rechoke();
         self.refill_all(now);
     }
@@ -333,6 +337,20 @@ impl Exchange {
     #[must_use]
     pub fn is_pointless(&self, key: Key) -> bool {
         self.here.is_full() && self.parties.get(&key).is_some_and(|party| party.bits.is_full())
+    }
+
+    /// Lets pieces be asked for again that were refused a while ago.
+    fn ask_refused_again(&mut self, now: Instant) {
+        let Self { parties, picker, .. } = self;
+        for party in parties.values_mut() {
+            let late = |at: Instant| now.saturating_duration_since(at) >= REFUSED;
+            for (piece, _) in party.refused.extract_if(.., |(_, at)| late(*at)) {
+                if party.bits.add(piece) {
+                    picker.gained(piece);
+                    party.useful += u32::from(picker.wants(piece));
+                }
+            }
+        }
     }
 
     fn with(&mut self, key: Key, act: impl FnOnce(&mut Party)) {
@@ -382,8 +400,10 @@ impl Exchange {
         let serves = !party.chokes_us;
         if party.take_asked(chunk) {
             self.picker.give_back(key, chunk);
-            if serves {
-                // Whoever rejects while serving does not have the piece.
+            if serves && party.bits.has(chunk.piece) {
+                // It may be about to choke us (Transmission tells that after its rejects), or not
+                // have the piece any more: it is asked again after a while.
+                party.refused.push((chunk.piece, now));
                 self.lost(key, chunk.piece);
             }
             self.refill_all(now);

@@ -27,6 +27,8 @@ pub(super) struct Party {
     interested_in_it: bool,
     /// Pieces it has that we want.
     pub(super) useful: u32,
+    /// Pieces it refused to give, and when. As many as it was asked for at most.
+    pub(super) refused: Vec<(u32, Instant)>,
     /// What we asked it for.
     pub(super) asked: VecDeque<Chunk>,
     /// What it asked us for.
@@ -60,6 +62,7 @@ impl Party {
             is_interested: false,
             interested_in_it: false,
             useful: 0,
+            refused: Vec::new(),
             asked: VecDeque::new(),
             wants: VecDeque::new(),
             out: VecDeque::new(),

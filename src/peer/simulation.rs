@@ -223,3 +223,23 @@ fn who_talks_and_does_not_listen_is_found_out() {
     });
     assert!(talk.any(|heard| matches!(heard, Err(Violation::Unread(_)))));
 }
+
+/// Transmission rejects what it was asked for, and only then says that it chokes.
+#[test]
+fn what_is_rejected_before_a_choke_is_asked_for_again() {
+    let mut swarm = Swarm::new(2, &[vec![0, 1], vec![]]);
+    swarm.meet();
+    let now = swarm.now;
+    let whole = |node: &mut Exchange| std::iter::from_fn(|| node.poll(0)).collect::<Vec<_>>();
+    swarm.nodes[1].handle(0, Message::HaveAll, now).unwrap();
+    swarm.nodes[1].handle(0, Message::Unchoke, now).unwrap();
+    let asked = whole(&mut swarm.nodes[1]);
+    for output in asked {
+        if let Output::Send(Message::Request(chunk)) = output {
+            swarm.nodes[1].handle(0, Message::Reject(chunk), now).unwrap();
+        }
+    }
+    swarm.nodes[1].handle(0, Message::Choke, now).unwrap();
+    swarm.run(60);
+    assert!(swarm.is_complete(1));
+}
