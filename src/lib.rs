@@ -15,7 +15,7 @@
 //! | words | [`id`], [`limits`] |
 //! | formats | [`off`], [`bencode`] |
 //! | holders | [`store`], [`catalog`] |
-//! | network | [`torrent`] |
+//! | network | [`torrent`], [`peer`] |
 //! | swarm | [`swarm`] |
 //! | client | [`client`] |
 //! | tool | [`cli`] |
@@ -36,8 +36,9 @@
 //!
 //! ```text
 //! put      reader -> SourceBlock -> choose randomizers -> encode -> store -> chain -> OFF URL
-//! publish  chain -> block ids -> mapping -> info dict -> seed
-//! fetch    store? -> swarm -> check -> store
+//! publish  chain -> block ids -> mapping -> info dict -> catalog
+//! seed     handshake -> catalog -> block ids -> store -> piece
+//! fetch    store? -> plan -> pieces from peers and web seeds -> check -> store
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
 //! ```
 
