@@ -42,4 +42,5 @@ mod scale;
 mod shards;
 mod stage;
 mod twins;
+mod twins_wire;
 mod ways;

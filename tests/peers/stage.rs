@@ -10,17 +10,18 @@ use std::process::{Command, Stdio};
 use offswarm::id::InfoHash;
 use offswarm::off::OffUrl;
 use offswarm::torrent::metainfo::content_name;
+use serde_json::Value;
 
 use crate::clients::{Desk, Task};
 use crate::common::{Home, Seeder};
-use crate::journey::Link;
+use crate::journey::{Link, text};
 use crate::net::Net;
 use crate::opentracker::Tracker;
 
 const BLOCK_LEN: u64 = 131_072;
 
 /// Where offswarm and the tracker listen, on their machine.
-const OUR_PORT: u16 = 7000;
+pub(crate) const OUR_PORT: u16 = 7000;
 const TRACKER_PORT: u16 = 6969;
 
 /// How long a file is, and how many blocks its URL has: with the usual tuples and an empty store
@@ -123,6 +124,22 @@ impl Stage {
 
     fn task(&self, link: Link, peers: &[SocketAddr]) -> Task {
         Task { link, infohash: self.infohash, peers: peers.to_vec() }
+    }
+
+    /// Publishes a twin of the torrent, as `publish` with this flag makes it: what a client is asked
+    /// that has its torrent file, and its magnet link.
+    pub(crate) fn twin(&self, flag: &str, peers: &[SocketAddr]) -> (Task, Task) {
+        let torrent = self.home.beside(&format!("twin{flag}.torrent"));
+        let mut publish = self.home.offswarm(["--json", "publish", flag, "--torrent-out"]);
+        let told = publish.arg(&torrent).arg(self.url.to_string()).output().unwrap();
+        assert!(told.status.success(), "{}", text(&told.stderr));
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        // A client of version 2 names both kinds by this, cut to the length of the other.
+        let hash = told["infohash_v2"].as_str().unwrap();
+        let infohash = InfoHash::parse(&hash[..40]).unwrap();
+        let magnet = told["magnet"].as_str().unwrap().to_owned();
+        let task = |link| Task { link, infohash, peers: peers.to_vec() };
+        (task(Link::Torrent(torrent)), task(Link::Magnet(magnet)))
     }
 
     /// Has offswarm seed, and dial `peers`.
