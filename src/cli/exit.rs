@@ -241,7 +241,6 @@ impl From<SwarmError> for CliError {
     fn from(error: SwarmError) -> Self {
         let exit = match &error {
             SwarmError::NotOff { .. } => Exit::Integrity,
-            SwarmError::Store(store) => store_exit(store),
             _ => Exit::Failed,
         };
         Self::new(exit, error)

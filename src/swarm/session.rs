@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::Catalog;
 use crate::id::{BlockId, InfoHash};
-use crate::limits::MAX_PEX_PEERS;
+use crate::limits::{BLOCK_LEN, MAX_PEX_PEERS};
 use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
-use crate::store::{BlockStore, StoreError};
+use crate::store::BlockStore;
 use crate::torrent::hints::may_dial_told;
 use crate::torrent::metainfo::{Info, NotOff};
 
@@ -35,13 +35,13 @@ use super::webseed::WebSeed;
 /// How often trackers can learn how a torrent goes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a swarm may take to say goodbye to its trackers: they wait for two seconds at most.
+/// How long goodbye may take: trackers are waited for two seconds at most.
 const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Why a swarm did not work out.
 #[derive(Debug, thiserror::Error)]
 pub enum SwarmError {
-    /// The port is taken, or the address is not ours.
+    /// The port is taken or not ours.
     #[error("cannot listen for BitTorrent peers on {address}")]
     Listen {
         /// The address asked for.
@@ -68,12 +68,6 @@ pub enum SwarmError {
         /// What went wrong.
         why: String,
     },
-    /// The store failed.
-    #[error("cannot use the store")]
-    Store(#[from] StoreError),
-    /// The catalog failed.
-    #[error("cannot keep the state of a download")]
-    Catalog(#[from] CatalogError),
     /// A torrent that is to be seeded is not known here.
     #[error("the torrent {0} is not known here")]
     Unknown(InfoHash),
@@ -205,6 +199,13 @@ impl Swarms {
         self.front.lives().into_iter().map(|live| (live.infohash(), live.peers())).collect()
     }
 
+    /// How a swarm stands that is being joined.
+    #[must_use]
+    pub fn status_of(&self, infohash: InfoHash) -> SwarmStatus {
+        let found = self.front.lives().into_iter().find(|live| live.infohash() == infohash);
+        found.map(|live| look(&live)).unwrap_or_default()
+    }
+
     /// Announces a torrent of the library and dials peers for it.
     pub async fn seed(&self, infohash: InfoHash, sources: &Sources) -> Result<Swarm, SwarmError> {
         let held = self.hold(infohash);
@@ -252,7 +253,7 @@ impl Swarms {
         Ok(swarm)
     }
 
-    /// Leaves a swarm. What was downloaded stays in the store; peers that are there are served on.
+    /// Leaves a swarm. What came stays in the store; peers that are there are served on.
     pub async fn leave(&self, swarm: Swarm) {
         if let Some((_, content)) = swarm.coming.clone() {
             // What cannot be saved is fetched again some day; the blocks are not lost.
@@ -423,19 +424,23 @@ impl Swarm {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> SwarmStatus {
-        let live = &self.held.live;
-        let Traffic { received, sent } = live.traffic();
-        let block = crate::limits::BLOCK_LEN as u64;
-        let pieces = live.with(|exchange| {
-            let per_piece = u64::from(exchange.pieces().piece_len) / block;
-            let total = exchange.pieces().total / block;
-            (total, total.min(u64::from(exchange.here().count()) * per_piece), exchange.peers())
-        });
-        let (blocks, have, peers) = pieces.unwrap_or((0, 0, live.connections()));
-        let (peers, known_peers) = (peers as u64, live.known_peers() as u64);
         let came = self.coming.as_ref().map_or(0, |(_, content)| content.came());
-        SwarmStatus { blocks, have, came, received, sent, peers, known_peers }
+        SwarmStatus { came, ..look(&self.held.live) }
     }
+}
+
+/// How a torrent in use stands.
+fn look(live: &Live) -> SwarmStatus {
+    let Traffic { received, sent } = live.traffic();
+    let block = BLOCK_LEN as u64;
+    let pieces = live.with(|exchange| {
+        let per_piece = u64::from(exchange.pieces().piece_len) / block;
+        let total = exchange.pieces().total / block;
+        (total, total.min(u64::from(exchange.here().count()) * per_piece), exchange.peers())
+    });
+    let (blocks, have, peers) = pieces.unwrap_or((0, 0, live.connections()));
+    let [peers, known_peers] = [peers, live.known_peers()].map(|count| count as u64);
+    SwarmStatus { blocks, have, received, sent, peers, known_peers, came: 0 }
 }
 
 fn progress(live: &Live) -> Progress {

@@ -46,10 +46,10 @@ impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { missing, blocks, swarm } = self;
         write!(f, "waiting for {missing} of {blocks} blocks; ")?;
-        match swarm.blocks {
-            0 => write!(f, "looking for a peer that knows the torrent"),
-            _ => write!(f, "swarm: {} of {} peers connected", swarm.peers, swarm.known_peers),
+        if swarm.blocks == 0 {
+            write!(f, "looking for a peer that knows the torrent; ")?;
         }
+        write!(f, "swarm: {} of {} peers connected", swarm.peers, swarm.known_peers)
     }
 }
 
@@ -106,7 +106,7 @@ impl Client {
         let mut task = Task::new(self, url, ways, stop, &survey, candidates);
         let end = task.run(&swarms, watch).await;
         let received = swarms.traffic().received;
-        let (asked, info, came) = (task.asked(), task.info(), task.status().came);
+        let (asked, info, came) = (task.asked(&swarms), task.info(), task.status(&swarms).came);
         task.leave(&swarms).await;
         swarms.stop().await;
         self.store.commit().map_err(ReadError::from)?;

@@ -62,6 +62,13 @@ pub(super) struct Task<'a> {
     stale: bool,
 }
 
+impl Slot {
+    fn status(&self, swarms: &Swarms) -> SwarmStatus {
+        let joining = || swarms.status_of(self.candidate.wanted.infohash);
+        self.swarm.as_ref().map_or_else(joining, Swarm::status)
+    }
+}
+
 type Joining<'s> = Pin<Box<dyn Future<Output = Result<Swarm, SwarmError>> + Send + 's>>;
 
 impl<'a> Task<'a> {
@@ -107,7 +114,7 @@ impl<'a> Task<'a> {
                 return Ok(end);
             }
             self.prefer_awaited();
-            let status = self.status();
+            let status = self.status(swarms);
             if (status.have, status.received) != (last_change.1.have, last_change.1.received) {
                 last_change = (Instant::now(), status);
             }
@@ -197,8 +204,8 @@ impl<'a> Task<'a> {
         }
     }
 
-    pub(super) fn status(&self) -> SwarmStatus {
-        let all = self.slots.iter().filter_map(|slot| Some(slot.swarm.as_ref()?.status()));
+    pub(super) fn status(&self, swarms: &Swarms) -> SwarmStatus {
+        let all = self.slots.iter().map(|slot| slot.status(swarms));
         all.fold(SwarmStatus::default(), |sum, one| SwarmStatus {
             blocks: sum.blocks + one.blocks,
             have: sum.have + one.have,
@@ -240,12 +247,12 @@ impl<'a> Task<'a> {
     }
 
     /// Whom was asked, in words.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self, swarms: &Swarms) -> Vec<String> {
         let counted = |count: usize, what: &str| {
             format!("{count} {what}{}", if count == 1 { "" } else { "s" })
         };
         let swarm = |slot: &Slot| {
-            let status = slot.swarm.as_ref().map(Swarm::status).unwrap_or_default();
+            let status = slot.status(swarms);
             let sources = &slot.candidate.wanted.sources;
             let web = match sources.web_seeds.len() {
                 0 => String::new(),
