@@ -135,10 +135,6 @@ pub const MAX_SHARDS: usize = 1 << 20;
 /// Shards on one page of the list, a mutable DHT item of at most 1,000 bytes (BEP 44).
 pub const MAX_SHARDS_PER_PAGE: usize = 48;
 
-/// Hashes of blocks kept at hand while the store is published (8 MB), from shards that are no
-/// more.
-pub const MAX_KNOWN_HASHES: usize = 65_536;
-
 /// Slab files held open at once: 8 GiB of blocks without a reopening, far below the usual limit of
 /// 1,024 descriptors.
 pub const MAX_OPEN_SLABS: usize = 64;

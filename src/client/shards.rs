@@ -86,7 +86,7 @@ impl Client {
     /// of their infohashes. What is published already stays. Blocks that turn out to be damaged
     /// are left out.
     ///
-    /// Takes some 400 bytes of memory for each shard, and 8 MB.
+    /// Takes some 400 bytes of memory for each shard.
     pub fn publish_store(&self, trackers: &[String]) -> Result<Vec<Shard>, PublishError> {
         let _alone = self.sharding.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sharding = Sharding::new(self, trackers);
