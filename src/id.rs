@@ -133,6 +133,22 @@ id_type! {
 }
 
 id_type! {
+    /// Names a node of the DHT (BEP 5). Text form: 40 hex digits.
+    NodeId, 20, "node id", hexadecimal
+}
+
+id_type! {
+    /// A point in the space of node ids that is looked for: a node id, an infohash, the name of an
+    /// item (BEP 5, BEP 44). Text form: 40 hex digits.
+    Target, 20, "DHT target", hexadecimal
+}
+
+id_type! {
+    /// Names mutable items of the DHT: an ed25519 public key (BEP 44). Text form: 64 hex digits.
+    ItemKey, 32, "public key of an item", hexadecimal
+}
+
+id_type! {
     /// SHA-1 of a piece (BEP 3). Text form: 40 hex digits.
     PieceHash, 20, "piece hash", hexadecimal
 }
@@ -185,6 +201,12 @@ pub fn checksum(key: &[u8], value: &[u8]) -> [u8; 8] {
     first
 }
 
+/// SHA-256 of a label and a block's id: the seed of a key that whoever knows the id can derive.
+#[must_use]
+pub fn derived_seed(label: &str, id: &BlockId) -> [u8; ID_LEN] {
+    Sha256::new().chain_update(label).chain_update(id.0).finalize().into()
+}
+
 /// Computes a [`FileId`] piecewise.
 #[derive(Debug, Clone, Default)]
 pub struct FileHasher(Sha256);
@@ -207,6 +229,30 @@ impl InfoHash {
     #[must_use]
     pub fn of(info_dict: &[u8]) -> Self {
         Self(sha1::Sha1::digest(info_dict).into())
+    }
+}
+
+impl NodeId {
+    /// This id as a place to look for.
+    #[must_use]
+    pub const fn target(&self) -> Target {
+        Target(self.0)
+    }
+}
+
+impl InfoHash {
+    /// Where in the DHT the peers of this swarm are kept (BEP 5).
+    #[must_use]
+    pub const fn target(&self) -> Target {
+        Target(self.0)
+    }
+}
+
+impl Target {
+    /// Where an item of this public key or these contents is kept: SHA-1 (BEP 44).
+    #[must_use]
+    pub fn of(named: &[u8]) -> Self {
+        Self(sha1::Sha1::digest(named).into())
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`id`], [`limits`] |
+//! | words | [`id`], [`limits`], [`address`] |
 //! | formats | [`off`], [`bencode`] |
 //! | holders | [`store`], [`catalog`] |
 //! | network | [`torrent`], [`peer`] |
@@ -44,6 +44,7 @@
 
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests use small numbers"))]
 
+pub mod address;
 pub mod bencode;
 pub mod catalog;
 pub mod cli;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the bottom up.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("words", &["id", "limits"]),
+    ("words", &["id", "limits", "address"]),
     ("formats", &["off", "bencode"]),
     ("holders", &["store", "catalog", "source", "supervise"]),
     ("network", &["torrent", "krpc", "peer", "legacy", "gateway"]),

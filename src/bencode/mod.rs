@@ -7,10 +7,12 @@
 //! keys, trailing bytes. Unsorted keys are let through, because the infohash is over the bytes as
 //! they came and clients in the wild write them.
 
+mod dict;
 mod tokens;
 
 use std::ops::Range;
 
+pub use dict::Dict;
 pub use tokens::{Token, Tokens, integer, put_integer, put_string, string};
 
 use crate::limits::MAX_BENCODE_DEPTH;

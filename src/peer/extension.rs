@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use crate::address::{all_from_compact, put_compact};
 use crate::bencode;
 use crate::limits::{CHUNK_LEN, MAX_METAINFO_LEN, MAX_PEX_PEERS, MAX_QUEUE, MIN_QUEUE};
 
@@ -182,14 +183,8 @@ struct RawPex {
 #[must_use]
 pub fn pex_peers(body: &[u8]) -> Vec<SocketAddr> {
     let raw: RawPex = checked(body).unwrap_or_default();
-    let v4 = raw.added.as_chunks::<6>().0.iter().map(|[a, b, c, d, port @ ..]| {
-        SocketAddr::from(([*a, *b, *c, *d], u16::from_be_bytes(*port)))
-    });
-    let v6 = raw.added6.as_chunks::<18>().0.iter().filter_map(|compact| {
-        let (ip, port) = compact.split_first_chunk::<16>()?;
-        Some(SocketAddr::from((*ip, u16::from_be_bytes(*port.first_chunk()?))))
-    });
-    v4.chain(v6).take(MAX_PEX_PEERS).collect()
+    let v4 = all_from_compact::<6>(&raw.added);
+    v4.chain(all_from_compact::<18>(&raw.added6)).take(MAX_PEX_PEERS).collect()
 }
 
 /// Names peers to a peer: those that have come and those that have gone.
@@ -210,16 +205,8 @@ pub fn pex(added: &[SocketAddr], dropped: &[SocketAddr]) -> Bytes {
 fn compact(peers: &[SocketAddr]) -> (Vec<u8>, Vec<u8>) {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for peer in peers {
-        match peer.ip().to_canonical() {
-            std::net::IpAddr::V4(ip) => {
-                v4.put_slice(&ip.octets());
-                v4.put_u16(peer.port());
-            }
-            std::net::IpAddr::V6(ip) => {
-                v6.put_slice(&ip.octets());
-                v6.put_u16(peer.port());
-            }
-        }
+        let family = if peer.ip().to_canonical().is_ipv4() { &mut v4 } else { &mut v6 };
+        put_compact(family, *peer);
     }
     (v4, v6)
 }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::may_dial_told;
 use crate::catalog::Catalog;
 use crate::id::{BlockId, InfoHash};
 use crate::limits::{BLOCK_LEN, MAX_PEX_PEERS};
@@ -20,7 +21,6 @@ use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
 use crate::store::BlockStore;
-use crate::torrent::hints::may_dial_told;
 use crate::torrent::metainfo::{Info, NotOff};
 
 use super::announce::live::Progress;

@@ -1,4 +1,4 @@
-//! Which peers, trackers and web seeds named by strangers are contacted.
+//! Which trackers and web seeds named by strangers are contacted.
 //!
 //! A link is somebody else's word, so it must not make us knock at mail servers or call the web
 //! interface of the router. What the user named himself is not filtered here. The rules are
@@ -10,36 +10,9 @@
 //! These are the rules of the text. Names are resolved and held to the same rules where they are
 //! connected to, in `swarm::guard`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use url::{Host, Url};
 
-/// How far away the owner of an address is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Somewhere in the world.
-    Public,
-    /// This machine or a private network.
-    Local,
-    /// Nobody's, a crowd's, or the link's own: metadata services of clouds live there.
-    Nowhere,
-}
-
-/// Whether a peer that a link names may be dialled.
-#[must_use]
-pub fn may_dial(peer: SocketAddr) -> bool {
-    const FIRST_UNPRIVILEGED: u16 = 1024;
-    let ip = peer.ip().to_canonical();
-    let broadcast = ip == IpAddr::from([255, 255, 255, 255]);
-    peer.port() >= FIRST_UNPRIVILEGED && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
-}
-
-/// Whether a peer may be dialled that somebody at `teller` told of, a tracker or another peer:
-/// who is out in the world knows nobody on our networks.
-#[must_use]
-pub fn may_dial_told(peer: SocketAddr, teller: IpAddr) -> bool {
-    may_dial(peer) && (reach(peer.ip()) == Reach::Public || reach(teller) != Reach::Public)
-}
+use crate::address::{Reach, reach};
 
 /// Whether a tracker that a link names may be asked.
 #[must_use]
@@ -86,71 +59,9 @@ pub fn host_reach(url: &Url) -> Option<Reach> {
     }
 }
 
-/// How far away the owner of an address is.
-#[must_use]
-pub fn reach(ip: IpAddr) -> Reach {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => reach_v4(ip),
-        IpAddr::V6(ip) => reach_v6(ip),
-    }
-}
-
-fn reach_v4(ip: Ipv4Addr) -> Reach {
-    // Alibaba's, Azure's and Oracle's ways to the host of a virtual machine.
-    const METADATA: [[u8; 4]; 3] = [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]];
-    match ip.octets() {
-        octets if METADATA.contains(&octets) => Reach::Nowhere,
-        [0 | 224..=255, ..] | [169, 254, ..] => Reach::Nowhere,
-        // Behind a carrier's translator (RFC 6598), and laboratories (RFC 2544).
-        [100, 64..=127, ..] | [198, 18 | 19, ..] | [192, 0, 0, _] => Reach::Local,
-        _ if ip.is_loopback() || ip.is_private() => Reach::Local,
-        _ => Reach::Public,
-    }
-}
-
-fn reach_v6(ip: Ipv6Addr) -> Reach {
-    let embedded = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        reach_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match ip.segments() {
-        // Amazon's and Google's metadata services.
-        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254] => {
-            Reach::Nowhere
-        }
-        [0, 0, 0, 0, 0, 0, 0, 1]
-        | [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..]
-        | [0x0064, 0xff9b, 1, ..] => Reach::Local,
-        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to an IPv4 address.
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
-        [0, 0, 0, 0, 0, 0, _, _] | [0xfe80..=0xfebf | 0xff00.., ..] => Reach::Nowhere,
-        _ => Reach::Public,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dials_no_privileged_ports_and_no_crowds() {
-        for good in ["203.0.113.5:6881", "127.0.0.1:40000", "[2001:db8::1]:1024"] {
-            assert!(may_dial(good.parse().unwrap()), "{good}");
-        }
-        for bad in [
-            "203.0.113.5:0",
-            "203.0.113.5:22",
-            "203.0.113.5:25",
-            "0.0.0.0:6881",
-            "224.0.0.1:6881",
-            "255.255.255.255:6881",
-            "[ff02::1]:6881",
-            "[::]:6881",
-            "[::ffff:0.0.0.0]:6881",
-        ] {
-            assert!(!may_dial(bad.parse().unwrap()), "{bad}");
-        }
-    }
 
     #[test]
     fn asks_local_trackers_only_at_the_path_of_trackers() {
@@ -209,59 +120,5 @@ mod tests {
         ] {
             assert!(!may_fetch(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn tells_our_networks_from_the_world() {
-        let reach = |ip: &str| super::reach(ip.parse().unwrap());
-        for ip in ["8.8.8.8", "203.0.113.5", "172.32.0.1", "2001:db8::1", "64:ff9b::808:808"] {
-            assert_eq!(reach(ip), Reach::Public, "{ip}");
-        }
-        for ip in [
-            "127.0.0.1",
-            "127.255.0.9",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "100.64.0.1",
-            "::1",
-            "fd12::1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:c0a8:101::1",
-        ] {
-            assert_eq!(reach(ip), Reach::Local, "{ip}");
-        }
-        for ip in [
-            "0.0.0.0",
-            "0.1.2.3",
-            "169.254.169.254",
-            "100.100.100.200",
-            "168.63.129.16",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::127.0.0.1",
-            "fe80::1",
-            "ff02::1",
-            "fd00:ec2::254",
-            "64:ff9b::a9fe:a9fe",
-        ] {
-            assert_eq!(reach(ip), Reach::Nowhere, "{ip}");
-        }
-    }
-
-    #[test]
-    fn believes_only_neighbours_about_neighbours() {
-        let told = |peer: &str, by: &str| may_dial_told(peer.parse().unwrap(), by.parse().unwrap());
-        assert!(told("203.0.113.5:6881", "198.51.100.1"));
-        assert!(told("203.0.113.5:6881", "127.0.0.1"));
-        assert!(told("127.0.0.1:6881", "127.0.0.1"));
-        assert!(told("192.168.0.9:6881", "192.168.0.1"));
-        assert!(!told("127.0.0.1:6881", "198.51.100.1"));
-        assert!(!told("192.168.0.9:6881", "198.51.100.1"));
-        assert!(!told("[::1]:6881", "2001:db8::1"));
-        assert!(!told("169.254.169.254:6881", "198.51.100.1"));
-        assert!(!told("127.0.0.1:22", "127.0.0.1"));
     }
 }

@@ -14,7 +14,7 @@
 //! many there are, and a reader that finds pages disagree on that has met a store that changes; it
 //! may use what it has found, and look again for the rest.
 
-use crate::bencode::{self, BencodeError};
+use crate::bencode::{BencodeError, Dict};
 use crate::id::InfoHash;
 use crate::limits::{MAX_SHARDS, MAX_SHARDS_PER_PAGE};
 
@@ -83,14 +83,11 @@ impl ShardPage {
 
     /// Reads the value of an item. Keys that are not ours are skipped.
     pub fn decode(value: &[u8]) -> Result<Self, ShardPageError> {
-        let entries = bencode::check(value)?;
+        let page = Dict::check(value)?;
         let form = ShardPageError::Form;
-        let entry = |key: &[u8]| {
-            let found = entries.iter().find(|(found, _)| *found == key);
-            found.and_then(|(_, range)| value.get(range.clone()))
-        };
-        let total = entry(b"n").and_then(number).ok_or(form("it does not tell how many"))?;
-        let names = entry(b"off shards").and_then(string).ok_or(form("it has no list"))?;
+        let total = page.integer("n").and_then(|total| usize::try_from(total).ok());
+        let total = total.ok_or(form("it does not tell how many"))?;
+        let names = page.string("off shards").ok_or(form("it has no list"))?;
         if total > MAX_SHARDS {
             return Err(form("too many shards"));
         }
@@ -101,19 +98,6 @@ impl ShardPage {
         let infohashes = names.chunks(InfoHash::LEN).filter_map(InfoHash::from_slice).collect();
         Ok(Self { total, infohashes })
     }
-}
-
-/// A whole number from 0 on, of bencode that is well-formed.
-fn number(value: &[u8]) -> Option<usize> {
-    let digits = value.strip_prefix(b"i")?.strip_suffix(b"e")?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// A string, of bencode that is well-formed.
-fn string(value: &[u8]) -> Option<&[u8]> {
-    let colon = value.iter().position(|byte| *byte == b':')?;
-    value.first().filter(|first| first.is_ascii_digit())?;
-    value.get(colon + 1..)
 }
 
 #[cfg(test)]

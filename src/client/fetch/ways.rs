@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::address::may_dial;
 use crate::id::{BlockId, InfoHash};
 use crate::off::OffUrl;
 use crate::swarm::guard::Origin;
 use crate::swarm::session::{Options, Sources, Wanted};
 use crate::swarm::tracker::Tracker;
-use crate::torrent::hints::may_dial;
 use crate::torrent::metainfo::{Info, Metainfo, content_name};
 
 use crate::client::arrivals::Arrivals;

@@ -46,8 +46,9 @@ use error::failure;
 use scope::{Resolver, Scope};
 
 use super::tracker::udp::machine::Connections;
+use crate::address::{Reach, reach};
 use crate::limits::{HTTP_CONNECT_TIMEOUT, HTTP_HEADERS_TIMEOUT, HTTP_IDLE_TIMEOUT, MAX_REDIRECTS};
-use crate::torrent::hints::{self, Reach};
+use crate::torrent::hints;
 
 /// How long a server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -321,7 +322,7 @@ fn destination(response: &Response, from: &Url) -> Option<Result<Url, Refusal>> 
 }
 
 fn is_local(ip: IpAddr) -> bool {
-    hints::reach(ip) != Reach::Public
+    reach(ip) != Reach::Public
 }
 
 #[cfg(test)]

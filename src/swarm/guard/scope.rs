@@ -11,8 +11,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
 
 use super::error::Refusal;
+use crate::address::{Reach, reach};
 use crate::limits::{MAX_RESOLVED, RESOLVED_LIFE};
-use crate::torrent::hints::{self, Reach};
+use crate::torrent::hints;
 
 /// Who named an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,8 +89,8 @@ impl Scope {
     pub(super) fn admits(self, ip: IpAddr) -> bool {
         match self {
             Self::Any => true,
-            Self::World => hints::reach(ip) == Reach::Public,
-            Self::Here => hints::reach(ip) == Reach::Local,
+            Self::World => reach(ip) == Reach::Public,
+            Self::Here => reach(ip) == Reach::Local,
         }
     }
 }

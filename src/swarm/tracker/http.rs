@@ -19,7 +19,6 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Deserialize;
@@ -27,7 +26,8 @@ use serde_bytes::ByteBuf;
 use url::Url;
 
 use super::{Announce, Announced, AnswerError, Event, Reply, Tracker, TrackerError};
-use crate::bencode;
+use crate::address::{all_from_compact, ip_from_compact};
+use crate::bencode::Dict;
 use crate::id::excerpt;
 use crate::limits::MAX_TRACKER_REPLY;
 use crate::swarm::guard::{Guard, Purpose};
@@ -103,76 +103,32 @@ pub enum Outcome {
 
 /// Reads an answer. Peers with our own id are left out.
 pub fn decode(bytes: &[u8], our_id: &[u8; 20]) -> Result<Outcome, AnswerError> {
-    let entries = bencode::check(bytes)?;
-    if bytes.first() != Some(&b'd') {
+    let fields = Dict::check(bytes)?;
+    if !fields.is_dict() {
         return Err(AnswerError::Form("it is no dictionary"));
     }
-    let fields = Fields { bytes, entries };
-    if let Some(reason) = fields.text("failure reason") {
+    let text = |key| fields.string(key).map(|text| String::from_utf8_lossy(text).into_owned());
+    let count = |key| u64::try_from(fields.integer(key)?).ok();
+    if let Some(reason) = text("failure reason") {
         return Ok(Outcome::Failure(excerpt(&reason)));
     }
     let mut peers = match fields.raw("peers") {
         Some(list) if list.starts_with(b"l") => listed(list, our_id)?,
-        Some(_) => compact::<4>(&fields.string("peers").unwrap_or_default()),
+        Some(_) => all_from_compact::<6>(fields.string("peers").unwrap_or_default()).collect(),
         None => Vec::new(),
     };
-    peers.extend(compact::<16>(&fields.string("peers6").unwrap_or_default()));
-    let external = fields.string("external ip").and_then(|ip| address(&ip));
+    peers.extend(all_from_compact::<18>(fields.string("peers6").unwrap_or_default()));
+    let external = fields.string("external ip").and_then(ip_from_compact);
     Ok(Outcome::Reply(Reply {
         interval: fields.integer("interval"),
         min_interval: fields.integer("min interval"),
         peers,
-        seeders: fields.count("complete"),
-        leechers: fields.count("incomplete"),
-        warning: fields.text("warning message"),
-        tracker_id: fields.string("tracker id"),
+        seeders: count("complete"),
+        leechers: count("incomplete"),
+        warning: text("warning message"),
+        tracker_id: fields.string("tracker id").map(<[u8]>::to_vec),
         external,
     }))
-}
-
-/// The entries of the answer. A value of another type than its key has is as good as none:
-/// trackers err, and a swarm is not given up for a count.
-struct Fields<'a> {
-    bytes: &'a [u8],
-    entries: Vec<(&'a [u8], Range<usize>)>,
-}
-
-impl Fields<'_> {
-    fn raw(&self, key: &str) -> Option<&[u8]> {
-        let entry = self.entries.iter().find(|(found, _)| *found == key.as_bytes());
-        entry.and_then(|(_, range)| self.bytes.get(range.clone()))
-    }
-
-    fn integer(&self, key: &str) -> Option<i64> {
-        serde_bencode::from_bytes(self.raw(key)?).ok()
-    }
-
-    fn count(&self, key: &str) -> Option<u64> {
-        u64::try_from(self.integer(key)?).ok()
-    }
-
-    fn string(&self, key: &str) -> Option<Vec<u8>> {
-        let string: ByteBuf = serde_bencode::from_bytes(self.raw(key)?).ok()?;
-        Some(string.into_vec())
-    }
-
-    fn text(&self, key: &str) -> Option<String> {
-        Some(String::from_utf8_lossy(&self.string(key)?).into_owned())
-    }
-}
-
-/// Peers of `N` bytes of address and two of port; what is left over at the end is ignored.
-pub(super) fn compact<const N: usize>(bytes: &[u8]) -> Vec<SocketAddr> {
-    let peer = |bytes: &[u8]| {
-        let (ip, port) = bytes.split_at_checked(N)?;
-        Some(SocketAddr::new(address(ip)?, u16::from_be_bytes(port.try_into().ok()?)))
-    };
-    bytes.chunks_exact(N + 2).filter_map(peer).collect()
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = || <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
-    v4().or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
 }
 
 #[derive(Deserialize)]

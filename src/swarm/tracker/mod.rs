@@ -21,13 +21,14 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::guard::{Guard, GuardError, Origin, server};
+use crate::address::may_dial_told;
 use crate::bencode::BencodeError;
 use crate::id::{InfoHash, excerpt};
 use crate::limits::{
     ANNOUNCE_DEADLINE, ANNOUNCE_INTERVAL, MAX_ANNOUNCE_INTERVAL, MAX_TOLD_PEERS,
     MAX_TRACKER_ID_LEN, MAX_TRACKER_URL_LEN, MIN_ANNOUNCE_INTERVAL,
 };
-use crate::torrent::hints::{self, may_ask};
+use crate::torrent::hints::may_ask;
 
 /// Why a text is not a tracker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -275,7 +276,7 @@ impl Reply {
             let ourselves = peer.port() == what.port && mine.contains(&peer.ip());
             if peers.len() < most
                 && !ourselves
-                && hints::may_dial_told(peer, teller)
+                && may_dial_told(peer, teller)
                 && !peers.contains(&peer)
             {
                 peers.push(peer);

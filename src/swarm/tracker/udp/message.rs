@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use super::super::http::compact;
 use super::super::{Announce, Event, Reply};
+use crate::address::all_from_compact;
 use crate::limits::MAX_UDP_URL_DATA;
 
 pub(super) const PROTOCOL: u64 = 0x0417_2710_1980;
@@ -78,7 +78,10 @@ fn put_url_data(out: &mut Vec<u8>, url_data: &str) {
 
 pub(super) fn decode_announced(mut reader: Reader<'_>, ipv6: bool) -> Option<Reply> {
     let (interval, leechers, seeders) = (reader.u32()?, reader.u32()?, reader.u32()?);
-    let peers = if ipv6 { compact::<16>(reader.0) } else { compact::<4>(reader.0) };
+    let peers = match ipv6 {
+        true => all_from_compact::<18>(reader.0).collect(),
+        false => all_from_compact::<6>(reader.0).collect(),
+    };
     Some(Reply {
         interval: Some(interval.into()),
         peers,
