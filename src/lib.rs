@@ -15,7 +15,7 @@
 //! | words | [`id`], [`limits`], [`address`] |
 //! | formats | [`off`], [`bencode`] |
 //! | holders | [`store`], [`catalog`] |
-//! | network | [`torrent`], [`peer`] |
+//! | network | [`torrent`], [`peer`], [`krpc`] |
 //! | swarm | [`swarm`] |
 //! | client | [`client`] |
 //! | tool | [`cli`] |
@@ -50,6 +50,7 @@ pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod id;
+pub mod krpc;
 pub mod limits;
 pub mod off;
 pub mod peer;

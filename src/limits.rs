@@ -3,6 +3,8 @@
 //! A decoder never allocates by a length a stranger declared: it compares the length with one of
 //! these first.
 
+pub mod dht;
+
 use std::time::Duration;
 
 /// Bytes of a native block (128 KiB), the unit of the OFF System since its first description.

@@ -1,0 +1,1 @@
+//! KRPC messages.

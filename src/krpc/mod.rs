@@ -1,0 +1,9 @@
+//! KRPC: a node of the mainline DHT that carries the OFF extension.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`contact`] | a node and where it is; distances |
+//! | [`message`] | datagrams to values and back |
+
+pub mod contact;
+pub mod message;
