@@ -33,6 +33,8 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("chacha20", &["off/seal.rs"]),
     ("sha2", &["id.rs"]),
     ("sha1", &["id.rs"]),
+    ("ed25519_dalek", &["krpc/item.rs"]),
+    ("crc", &["krpc/secure.rs"]),
 ];
 
 /// Macros that only `cli/output.rs` may call.
