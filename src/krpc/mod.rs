@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`contact`] | a node and where it is; distances |
 //! | [`message`] | datagrams to values and back |
+//! | [`native`] | the OFF extension |
 
 pub mod contact;
 pub mod message;
+pub mod native;
