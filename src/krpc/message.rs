@@ -142,6 +142,17 @@ pub enum Method {
     },
 }
 
+impl Method {
+    /// Whether the answer has a place for nodes.
+    #[must_use]
+    pub const fn finds_nodes(&self) -> bool {
+        matches!(
+            self,
+            Self::FindNode { .. } | Self::GetPeers { .. } | Self::Get { .. } | Self::OffFind { .. }
+        )
+    }
+}
+
 /// Families of nodes that are wanted (BEP 32).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Want {

@@ -29,3 +29,79 @@ pub const MAX_GOSSIP: usize = 8;
 
 /// How long an answer is waited for. Most come within one second; libtorrent waits fifteen.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Disjoint paths of a lookup, as S/Kademlia has them; each costs some queries of its own.
+pub const LOOKUP_PATHS: u8 = 3;
+
+/// Nodes of a lookup that are asked at a time (Kademlia's alpha), those that are slow not counted.
+pub const LOOKUP_AT_ONCE: usize = 3;
+
+/// Nodes of a lookup that are asked at a time, slow ones and all.
+pub const LOOKUP_AT_MOST: usize = 8;
+
+/// Nodes of a lookup that are remembered: those of its last steps, and what liars made up.
+pub const LOOKUP_CANDIDATES: usize = 256;
+
+/// Queries of one lookup, so that nobody leads it on for ever; a usual one has 25 to 60.
+pub const LOOKUP_QUERIES: u32 = 200;
+
+/// Nodes among the closest eight whose id need not follow from their address (BEP 42).
+pub const LOOKUP_INSECURE: usize = BUCKET_NODES / 2;
+
+/// After so long without an answer another node of a lookup is asked as well, as libtorrent does.
+pub const QUERY_SLOW: Duration = Duration::from_millis(1_000);
+
+/// Queries that wait to be sent or answered: a thousand lookups at once would have no more.
+pub const MAX_PENDING: usize = 4_096;
+
+/// Native nodes that are remembered: 30 KB of memory.
+pub const MAX_NATIVES: usize = 256;
+
+/// How long a native node counts as one without having answered again.
+pub const NATIVE_LIFE: Duration = Duration::from_secs(3600);
+
+/// Lookups under way at once. Each holds some 30 KB.
+pub const MAX_TASKS: usize = 256;
+
+/// Nodes that a lookup begins with: enough for every path to survive a few dead ones.
+pub const LOOKUP_SEEDS: usize = 3 * BUCKET_NODES;
+
+/// Nodes asked to get into the network, of those known from last time.
+pub const BOOTSTRAP_AT_ONCE: usize = 24;
+
+/// The pause after nobody let us into the network; it doubles with each further time.
+pub const BOOTSTRAP_RETRY_FIRST: Duration = Duration::from_secs(15);
+
+/// The longest pause before the next attempt to get into the network.
+pub const BOOTSTRAP_RETRY_LAST: Duration = Duration::from_secs(600);
+
+/// Nodes of our kind that are looked after: nobody can make us ping more on his word.
+pub const NATIVE_PROBES: usize = 16;
+
+/// Bytes of a ping of ours.
+pub const GREETING_LEN: usize = 97;
+
+/// Peers in one answer: 800 bytes of IPv6, so that all of it fits into a datagram.
+pub const MAX_VALUES_SENT: usize = 40;
+
+/// How often what has expired is dropped.
+pub const STORES_SWEPT_EVERY: Duration = Duration::from_secs(60);
+
+/// Searches that users have under way at once, less than [`MAX_TASKS`] in two networks, so that our
+/// own upkeep always finds room.
+pub const MAX_SEARCHES: usize = 100;
+
+/// News of one search that wait to be fetched; more are dropped.
+pub const NEWS_WAITING: usize = 256;
+
+/// Datagrams read from a socket before anything else is looked at.
+pub const READ_AT_ONCE: usize = 64;
+
+/// How often the nodes we know are written to disk.
+pub const SAVE_EVERY: Duration = Duration::from_secs(600);
+
+/// Nodes of each network that are written to disk: 5 KB.
+pub const MAX_SAVED_NODES: usize = 200;
+
+/// Bytes of the longest file of known nodes that is read.
+pub const MAX_SAVED_LEN: u64 = 64 << 10;

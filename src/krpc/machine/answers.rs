@@ -1,0 +1,166 @@
+//! What others are answered.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::tasks::{check, raw};
+use super::{
+    Body, Contact, Family, Holdings, KrpcError, Machine, Method, OffAnswer, Query, Response,
+};
+use crate::id::{InfoHash, Target};
+use crate::krpc::contact::Host;
+use crate::krpc::message::RawItem;
+use crate::krpc::native::have_bits;
+use crate::limits::dht::{BUCKET_NODES, MAX_GOSSIP, MAX_VALUES_SENT};
+
+impl Machine {
+    /// Answers a query that is within the rates.
+    pub(super) fn answer(
+        &mut self,
+        from: SocketAddr,
+        transaction: Vec<u8>,
+        query: &Query,
+        read_only: bool,
+        holdings: &dyn Holdings,
+        now: Instant,
+    ) {
+        let Some(id) = self.id(Family::of(&from)).filter(|id| *id != query.id) else { return };
+        if query.token.as_ref().is_some_and(|token| self.tokens.check(token, from, now)) {
+            self.guard.prove(from, now);
+        }
+        let mut response = Response::of(id);
+        let body = match self.fill(&mut response, from, query, now) {
+            Ok(()) => {
+                if let Some(off) = &query.off {
+                    let have = off.ids.iter().map(|id| holdings.has(id));
+                    response.off = Some(OffAnswer {
+                        cut: false,
+                        have: have_bits(have),
+                        on: self.gossip(from, now),
+                        port: self.config.native_port,
+                    });
+                    // Then it can ask again with it, and get all of the answer.
+                    if response.token.is_none() && self.guard.allowance(from, now) != usize::MAX {
+                        response.token = Some(self.tokens.token(from).to_vec());
+                    }
+                }
+                Body::Response(Box::new(response))
+            }
+            Err(error) => Body::Error(error),
+        };
+        self.reply(from, transaction, body, now);
+        if !read_only {
+            self.meet(Contact { id: query.id, address: from }, now);
+        }
+    }
+
+    /// What a method answers, beside the id.
+    fn fill(
+        &mut self,
+        response: &mut Response,
+        from: SocketAddr,
+        query: &Query,
+        now: Instant,
+    ) -> Result<(), KrpcError> {
+        match &query.method {
+            Method::Ping => {}
+            Method::FindNode { target } => self.name_nodes(response, target, query, from, now),
+            Method::GetPeers { infohash } => {
+                let (family, most) = (Family::of(&from), MAX_VALUES_SENT);
+                response.values = self.peers.values(infohash, family, most, &mut self.chance, now);
+                response.token = Some(self.tokens.token(from).to_vec());
+                self.name_nodes(response, &infohash.target(), query, from, now);
+            }
+            Method::AnnouncePeer { infohash, port, implied_port, seed } => {
+                self.check_token(query, from, now)?;
+                let port = if *implied_port { from.port() } else { *port };
+                self.keep_peer(*infohash, SocketAddr::new(from.ip(), port), *seed, now)?;
+            }
+            Method::Get { target, seq } => {
+                response.token = Some(self.tokens.token(from).to_vec());
+                response.item = self.items.get(target).map(raw).map(|item| newer(item, *seq));
+                self.name_nodes(response, target, query, from, now);
+            }
+            Method::Put { item, cas } => {
+                self.check_token(query, from, now)?;
+                let item = check(item, &item.salt)?;
+                let kept = self.items.put(item, *cas, Host::of(from), now);
+                kept.map_err(|refusal| KrpcError::new(refusal.code(), refusal.to_string()))?;
+            }
+            Method::OffFind { target } => {
+                for family in Family::ALL {
+                    if query.want.includes(family, Family::of(&from)) {
+                        let closest = self.natives.closest(target, family, BUCKET_NODES, now);
+                        *response.nodes_of(family) = Some(closest);
+                    }
+                }
+            }
+            Method::Unknown { target: Some(target), .. } => {
+                self.name_nodes(response, target, query, from, now);
+            }
+            Method::Unknown { .. } => {
+                return Err(KrpcError::new(
+                    KrpcError::UNKNOWN_METHOD,
+                    "nobody here knows this method",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn name_nodes(
+        &self,
+        response: &mut Response,
+        target: &Target,
+        query: &Query,
+        from: SocketAddr,
+        now: Instant,
+    ) {
+        for side in &self.sides {
+            if query.want.includes(side.family, Family::of(&from)) {
+                let mut closest = side.table.closest(target, BUCKET_NODES + 1, now);
+                closest.retain(|contact| contact.address != from);
+                closest.truncate(BUCKET_NODES);
+                *response.nodes_of(side.family) = Some(closest);
+            }
+        }
+    }
+
+    fn check_token(&self, query: &Query, from: SocketAddr, now: Instant) -> Result<(), KrpcError> {
+        let good = query.token.as_ref().is_some_and(|token| self.tokens.check(token, from, now));
+        good.then_some(()).ok_or_else(|| KrpcError::new(KrpcError::PROTOCOL, "bad token"))
+    }
+
+    fn keep_peer(
+        &mut self,
+        infohash: InfoHash,
+        peer: SocketAddr,
+        seed: bool,
+        now: Instant,
+    ) -> Result<(), KrpcError> {
+        if peer.port() == 0 {
+            return Err(KrpcError::new(KrpcError::PROTOCOL, "no peer listens on port 0"));
+        }
+        // Who may not have more is not told so: it would only announce something else.
+        self.peers.announce(infohash, peer, seed, now);
+        Ok(())
+    }
+
+    /// Native nodes for one that asks.
+    fn gossip(&mut self, from: SocketAddr, now: Instant) -> Vec<Contact> {
+        let family = Family::of(&from);
+        let mut on = self.natives.some(family, MAX_GOSSIP, &mut self.chance, now);
+        on.retain(|contact| contact.address != from);
+        on
+    }
+}
+
+/// What is left of an item for who has one of this number already (BEP 44).
+fn newer(item: RawItem, seq: Option<i64>) -> RawItem {
+    match (seq, item.seq) {
+        (Some(known), Some(kept)) if kept <= known => {
+            RawItem { seq: Some(kept), ..RawItem::default() }
+        }
+        _ => RawItem { salt: Vec::new(), ..item },
+    }
+}
