@@ -3,7 +3,9 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`contact`] | a node and where it is; distances |
+//! | [`item`] | small values that nodes keep for each other |
 //! | [`message`] | datagrams to values and back |
 
 pub mod contact;
+pub mod item;
 pub mod message;

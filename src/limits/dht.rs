@@ -32,3 +32,9 @@ pub const MAX_GOSSIP: usize = 8;
 
 /// How long an answer is waited for. Most come within one second; libtorrent waits fifteen.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Bytes of the longest value of an item (BEP 44).
+pub const MAX_VALUE_LEN: usize = 1_000;
+
+/// Bytes of the longest salt of an item (BEP 44).
+pub const MAX_SALT_LEN: usize = 64;
