@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`contact`] | a node and where it is; distances |
 //! | [`item`] | small values that nodes keep for each other |
+//! | [`items`] | those that others have put at us |
 //! | [`message`] | datagrams to values and back |
 
 pub mod contact;
 pub mod item;
+pub mod items;
 pub mod message;

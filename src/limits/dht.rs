@@ -38,3 +38,14 @@ pub const MAX_VALUE_LEN: usize = 1_000;
 
 /// Bytes of the longest salt of an item (BEP 44).
 pub const MAX_SALT_LEN: usize = 64;
+
+/// Items kept for others: below 3 MB with everything around them. libtorrent keeps 700.
+pub const MAX_ITEMS: usize = 2_000;
+
+/// Items kept for one host: a twentieth of the room. Of a thousand URLs that somebody publishes
+/// into the real network, hardly two come to the same node; in a network of a few nodes all do, and
+/// then the latest hundred are kept.
+pub const MAX_ITEMS_PER_HOST: usize = 100;
+
+/// How long an item is kept that nobody puts again (BEP 44).
+pub const ITEM_LIFE: Duration = Duration::from_secs(2 * 3600);
