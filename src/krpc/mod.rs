@@ -5,9 +5,11 @@
 //! | [`contact`] | a node and where it is; distances |
 //! | [`item`] | small values that nodes keep for each other |
 //! | [`items`] | those that others have put at us |
+//! | [`rendezvous`] | where those meet who hold the blocks of an OFF URL |
 //! | [`message`] | datagrams to values and back |
 
 pub mod contact;
 pub mod item;
 pub mod items;
 pub mod message;
+pub mod rendezvous;

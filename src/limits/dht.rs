@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{BLOCK_LEN, MAX_PIECE_LEN, MAX_PIECES};
+
 /// Nodes in a bucket, and nodes that keep a value (Kademlia's k, BEP 5).
 pub const BUCKET_NODES: usize = 8;
 
@@ -49,3 +51,7 @@ pub const MAX_ITEMS_PER_HOST: usize = 100;
 
 /// How long an item is kept that nobody puts again (BEP 44).
 pub const ITEM_LIFE: Duration = Duration::from_secs(2 * 3600);
+
+/// Blocks of the largest torrent that a record may speak of: as many as the largest torrent that we
+/// make or accept has, 4 TiB of them.
+pub const MAX_RECORD_BLOCKS: u64 = MAX_PIECES * (MAX_PIECE_LEN / BLOCK_LEN as u64);
