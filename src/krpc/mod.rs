@@ -6,6 +6,7 @@
 //! | [`item`] | small values that nodes keep for each other |
 //! | [`items`] | those that others have put at us |
 //! | [`rendezvous`] | where those meet who hold the blocks of an OFF URL |
+//! | [`republish`] | when that is said again |
 //! | [`message`] | datagrams to values and back |
 
 pub mod contact;
@@ -13,3 +14,4 @@ pub mod item;
 pub mod items;
 pub mod message;
 pub mod rendezvous;
+pub mod republish;

@@ -55,3 +55,20 @@ pub const ITEM_LIFE: Duration = Duration::from_secs(2 * 3600);
 /// Blocks of the largest torrent that a record may speak of: as many as the largest torrent that we
 /// make or accept has, 4 TiB of them.
 pub const MAX_RECORD_BLOCKS: u64 = MAX_PIECES * (MAX_PIECE_LEN / BLOCK_LEN as u64);
+
+/// How often peers are announced, at the earliest and at the latest. Nodes forget them after 30
+/// minutes (libtorrent) or more.
+pub const PEERS_INTERVAL: (Duration, Duration) =
+    (Duration::from_secs(15 * 60), Duration::from_secs(25 * 60));
+
+/// How often items are put again, at the earliest and at the latest: twice before they expire, or
+/// nearly so (BEP 44 asks for once an hour).
+pub const ITEM_INTERVAL: (Duration, Duration) =
+    (Duration::from_secs(55 * 60), Duration::from_secs(65 * 60));
+
+/// How soon after midnight (UTC) items are put under the salt of the new day, at the latest: not
+/// all publishers at once, and long before yesterday's expire.
+pub const NEW_DAY_SPREAD: Duration = Duration::from_secs(15 * 60);
+
+/// How long to wait after an announce or a put that reached no node.
+pub const REPUBLISH_RETRY: Duration = Duration::from_secs(60);
