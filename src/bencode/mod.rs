@@ -13,7 +13,7 @@ mod tokens;
 use std::ops::Range;
 
 pub use dict::Dict;
-pub use tokens::{Token, Tokens, integer, put_integer, put_string, string};
+pub use tokens::{Token, Tokens, integer, put_integer, put_signed, put_string, string};
 
 use crate::limits::MAX_BENCODE_DEPTH;
 

@@ -106,6 +106,11 @@ pub fn put_integer(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(format!("i{number}e").as_bytes());
 }
 
+/// Writes an integer that may be negative.
+pub fn put_signed(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(format!("i{number}e").as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

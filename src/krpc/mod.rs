@@ -8,10 +8,12 @@
 //! | [`rendezvous`] | where those meet who hold the blocks of an OFF URL |
 //! | [`republish`] | when that is said again |
 //! | [`message`] | datagrams to values and back |
+//! | [`native`] | the OFF extension |
 
 pub mod contact;
 pub mod item;
 pub mod items;
 pub mod message;
+pub mod native;
 pub mod rendezvous;
 pub mod republish;

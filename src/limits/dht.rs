@@ -14,9 +14,6 @@ pub const MAX_DATAGRAM_LEN: usize = 4_096;
 /// headers. An item of 1,000 bytes with all its fields fits.
 pub const MAX_SENT_DATAGRAM_LEN: usize = 1_232;
 
-/// Bytes of the longest transaction id that is echoed. BEP 5 recommends two, eight are seen.
-pub const MAX_TRANSACTION_LEN: usize = 32;
-
 /// Bytes of the longest token of a stranger that is kept; libtorrent's have 4, others' up to 20.
 pub const MAX_TOKEN_LEN: usize = 64;
 
