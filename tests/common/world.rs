@@ -84,8 +84,8 @@ impl World {
     /// A new node, which knows some others by their addresses.
     pub fn join(&mut self) -> usize {
         let number = self.nodes.len();
-        let [_, a, b, c] = u32::try_from(number).unwrap().to_be_bytes();
-        let address: SocketAddr = ([20 + a, b, c, 7], 6881).into();
+        let part = |size: usize| u8::try_from(number / size % 256).unwrap();
+        let address: SocketAddr = ([20 + part(1) % 64, part(64), part(64 * 256), 7], 6881).into();
         let alive: Vec<SocketAddr> =
             self.nodes.iter().filter(|node| node.alive).map(|node| node.address).collect();
         let config = Config {

@@ -41,7 +41,7 @@ impl Machine {
                     });
                     // Then it can ask again with it, and get all of the answer.
                     if response.token.is_none() && self.guard.allowance(from, now) != usize::MAX {
-                        response.token = Some(self.tokens.token(from).to_vec());
+                        response.token = Some(self.tokens.token(from, now).to_vec());
                     }
                 }
                 Body::Response(Box::new(response))
@@ -68,7 +68,7 @@ impl Machine {
             Method::GetPeers { infohash } => {
                 let (family, most) = (Family::of(&from), MAX_VALUES_SENT);
                 response.values = self.peers.values(infohash, family, most, &mut self.chance, now);
-                response.token = Some(self.tokens.token(from).to_vec());
+                response.token = Some(self.tokens.token(from, now).to_vec());
                 self.name_nodes(response, &infohash.target(), query, from, now);
             }
             Method::AnnouncePeer { infohash, port, implied_port, seed } => {
@@ -77,8 +77,8 @@ impl Machine {
                 self.keep_peer(*infohash, SocketAddr::new(from.ip(), port), *seed, now)?;
             }
             Method::Get { target, seq } => {
-                response.token = Some(self.tokens.token(from).to_vec());
-                response.item = self.items.get(target).map(raw).map(|item| newer(item, *seq));
+                response.token = Some(self.tokens.token(from, now).to_vec());
+                response.item = self.items.get(target, now).map(raw).map(|item| newer(item, *seq));
                 self.name_nodes(response, target, query, from, now);
             }
             Method::Put { item, cas } => {

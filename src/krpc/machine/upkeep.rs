@@ -58,7 +58,7 @@ impl Side {
         let named = config.bootstrap.iter().copied().filter(|entry| Family::of(entry) == family);
         let entries = known.chain(named).collect();
         let bootstrap = Bootstrap { entries, stage: Stage::Ready, failures: 0, retry: None };
-        Self { family, table: Table::new(own, now), votes: AddressVotes::default(), bootstrap }
+        Self { family, table: Table::new(own, now), votes: AddressVotes::new(family), bootstrap }
     }
 
     /// When something is to be done.
@@ -149,15 +149,14 @@ impl Machine {
     /// Does what is due in all networks.
     pub(super) fn keep_up(&mut self, now: Instant) {
         for family in Family::ALL {
-            let Some(side) = self.side_mut(family).filter(|side| side.bootstrap.is_ready()) else {
-                continue;
-            };
+            let side = self.sides.iter_mut().find(|side| side.family == family);
+            let Some(side) = side.filter(|side| side.bootstrap.is_ready()) else { continue };
             if side.bootstrap.retry.is_some_and(|at| at <= now) {
                 self.bootstrap_side(family, now);
                 continue;
             }
             let ping = side.table.questionable_due(now);
-            let refresh = side.table.refresh_due(now);
+            let refresh = side.table.refresh_due(&mut self.chance, now);
             if let Some(contact) = ping {
                 self.check_on(contact, now);
             }
@@ -207,7 +206,7 @@ impl Machine {
     pub(super) fn meet(&mut self, contact: Contact, now: Instant) {
         let Some(side) = self.side_mut(Family::of(&contact.address)) else { return };
         side.table.queried_us(&contact, now);
-        if side.table.wants(&contact) && self.guard.allowance(contact.address, now) >= GREETING_LEN
+        if side.table.wants(&contact, now) && self.guard.allowance(contact.address, now) >= GREETING_LEN
         {
             self.guard.sent(contact.address, GREETING_LEN, now);
             self.check_on(contact, now);
