@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`session`] | the swarms this program is in: seeding, downloading |
+//! | [`session`], `one` | the swarms this program is in: seeding, downloading; one of them |
 //! | [`content`] | the blocks of a torrent, served and taken in |
 //! | [`guard`] | the HTTP client for strangers' addresses |
 //! | [`tracker`] | one announce to one tracker, HTTP or UDP (BEP 3, 7, 15, 23, 41) |
@@ -12,6 +12,7 @@
 pub mod announce;
 pub mod content;
 pub mod guard;
+mod one;
 pub mod session;
 pub mod tracker;
 mod web;

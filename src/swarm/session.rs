@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::address::may_dial_told;
 use crate::catalog::Catalog;
 use crate::id::{BlockId, InfoHash};
-use crate::limits::{BLOCK_LEN, MAX_PEX_PEERS};
+use crate::limits::MAX_PEX_PEERS;
 use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
@@ -26,11 +26,14 @@ use crate::torrent::metainfo::{Info, NotOff};
 use super::announce::live::Progress;
 use super::announce::mass::{Offers, Pace, announce_all};
 use super::announce::{self, Identity};
-use super::content::{BlockContent, Failure};
+use super::content::BlockContent;
 use super::guard::{Guard, Origin};
+use super::one::{Coming, Held, failed, look, progress};
 use super::tracker::Tracker;
 use super::web;
 use super::webseed::WebSeed;
+
+pub use super::one::{Swarm, SwarmStatus};
 
 /// How often trackers can learn how a torrent goes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -129,25 +132,6 @@ pub struct Wanted {
     pub first: Option<BlockId>,
     /// Blocks whose place is known: number in the torrent, and id.
     pub known: Vec<(u64, BlockId)>,
-}
-
-/// A look at a swarm.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SwarmStatus {
-    /// Blocks of the torrent; 0 while its metadata is being looked for.
-    pub blocks: u64,
-    /// Blocks that are here, in whole pieces.
-    pub have: u64,
-    /// Blocks that have come since it was joined.
-    pub came: u64,
-    /// Bytes received, good or bad.
-    pub received: u64,
-    /// Bytes sent.
-    pub sent: u64,
-    /// Peers connected.
-    pub peers: u64,
-    /// Peers ever heard of.
-    pub known_peers: u64,
 }
 
 impl Swarms {
@@ -326,131 +310,6 @@ impl Drop for Swarms {
     }
 }
 
-type Coming = Option<(Info, Arc<BlockContent>)>;
-
-/// A torrent kept in use.
-struct Held {
-    live: Arc<Live>,
-    front: Arc<Front>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.front.let_go(&self.live);
-    }
-}
-
-/// One swarm we take part in.
-pub struct Swarm {
-    held: Held,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-    /// What is downloaded; `None` if it is only seeded.
-    coming: Coming,
-}
-
-impl std::fmt::Debug for Swarm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Swarm").field("infohash", &self.infohash()).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Swarm {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-impl Swarm {
-    /// Its name.
-    #[must_use]
-    pub fn infohash(&self) -> InfoHash {
-        self.held.live.infohash()
-    }
-
-    /// Its info dict, if it is downloaded.
-    #[must_use]
-    pub fn info(&self) -> Option<&Info> {
-        self.coming.as_ref().map(|(info, _)| info)
-    }
-
-    /// Blocks of the torrent.
-    #[must_use]
-    pub fn blocks(&self) -> u64 {
-        self.coming.as_ref().map_or(0, |(_, content)| content.blocks())
-    }
-
-    /// Downloads more blocks, and whatever shares a piece with them: how many pieces were not
-    /// wanted yet.
-    pub fn want(&self, blocks: impl IntoIterator<Item = u64>) -> u32 {
-        let Some((_, content)) = &self.coming else { return 0 };
-        let pieces: Vec<u32> = blocks.into_iter().map(|block| content.piece_of(block)).collect();
-        let now = std::time::Instant::now();
-        self.held.live.with(|exchange| exchange.want(pieces, now)).unwrap_or(0)
-    }
-
-    /// Tells which block is where: it is checked by that alone, and not asked for if it is here.
-    pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
-        if let Some((_, content)) = &self.coming {
-            content.learn(known);
-        }
-    }
-
-    /// Asks peers first for the block of this number and what follows it.
-    pub fn prefer(&self, block: u64) {
-        let Some((_, content)) = &self.coming else { return };
-        let piece = content.piece_of(block);
-        self.held.live.with(|exchange| exchange.hurry(Some(piece), std::time::Instant::now()));
-    }
-
-    /// Pieces that are wanted and have not come; an error if they cannot any more.
-    pub fn wanted(&self) -> Result<u32, SwarmError> {
-        let infohash = self.infohash();
-        let failure = self.coming.as_ref().and_then(|(_, content)| content.failure());
-        if let Some(failure) = failure {
-            return Err(failed(infohash, failure));
-        }
-        if self.held.live.has_failed() {
-            return Err(SwarmError::Broken(infohash));
-        }
-        Ok(self.held.live.with(|exchange| exchange.wanted()).unwrap_or(0))
-    }
-
-    /// Is over when something happens after this was called.
-    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.held.live.changed()
-    }
-
-    /// How it stands.
-    #[must_use]
-    pub fn status(&self) -> SwarmStatus {
-        let came = self.coming.as_ref().map_or(0, |(_, content)| content.came());
-        SwarmStatus { came, ..look(&self.held.live) }
-    }
-}
-
-/// How a torrent in use stands.
-fn look(live: &Live) -> SwarmStatus {
-    let Traffic { received, sent } = live.traffic();
-    let block = BLOCK_LEN as u64;
-    let pieces = live.with(|exchange| {
-        let per_piece = u64::from(exchange.pieces().piece_len) / block;
-        let total = exchange.pieces().total / block;
-        (total, total.min(u64::from(exchange.here().count()) * per_piece), exchange.peers())
-    });
-    let (blocks, have, peers) = pieces.unwrap_or((0, 0, live.connections()));
-    let [peers, known_peers] = [peers, live.known_peers()].map(|count| count as u64);
-    SwarmStatus { blocks, have, received, sent, peers, known_peers, came: 0 }
-}
-
-fn progress(live: &Live) -> Progress {
-    let Traffic { received: downloaded, sent: uploaded } = live.traffic();
-    let left =
-        live.with(|exchange| u64::from(exchange.wanted()) * u64::from(exchange.pieces().piece_len));
-    // Until the info dict is here nobody knows; 0 would say that all is.
-    Progress { uploaded, downloaded, left: left.unwrap_or(1), peers: live.peers().len() }
-}
-
 /// Tells the announcer how the torrent goes, and the torrent of the peers it finds.
 async fn report(
     live: Arc<Live>,
@@ -467,17 +326,6 @@ async fn report(
                 let now = progress(&live);
                 told.send_if_modified(|before| std::mem::replace(before, now) != now);
             }
-        }
-    }
-}
-
-fn failed(infohash: InfoHash, failure: &Failure) -> SwarmError {
-    match failure {
-        Failure::NotOff(source) => SwarmError::NotOff { infohash, source: source.clone() },
-        other => {
-            let cause = std::error::Error::source(other).map(ToString::to_string);
-            let why = format!("{other}: {}", cause.unwrap_or_default());
-            SwarmError::Keep { infohash, why }
         }
     }
 }

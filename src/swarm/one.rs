@@ -1,0 +1,172 @@
+//! One swarm we take part in.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::id::{BlockId, InfoHash};
+use crate::limits::BLOCK_LEN;
+use crate::peer::content::Traffic;
+use crate::peer::front::Front;
+use crate::peer::live::Live;
+use crate::torrent::metainfo::Info;
+
+use super::announce::live::Progress;
+use super::content::{BlockContent, Failure};
+use super::session::SwarmError;
+
+/// A look at a swarm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwarmStatus {
+    /// Blocks of the torrent; 0 while its metadata is being looked for.
+    pub blocks: u64,
+    /// Blocks that are here, in whole pieces.
+    pub have: u64,
+    /// Blocks that have come since it was joined.
+    pub came: u64,
+    /// Bytes received, good or bad.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Peers connected.
+    pub peers: u64,
+    /// Peers ever heard of.
+    pub known_peers: u64,
+}
+
+pub(super) type Coming = Option<(Info, Arc<BlockContent>)>;
+
+/// A torrent kept in use.
+pub(super) struct Held {
+    pub(super) live: Arc<Live>,
+    pub(super) front: Arc<Front>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.front.let_go(&self.live);
+    }
+}
+
+/// One swarm we take part in.
+pub struct Swarm {
+    pub(super) held: Held,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    /// What is downloaded; `None` if it is only seeded.
+    pub(super) coming: Coming,
+}
+
+impl std::fmt::Debug for Swarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Swarm").field("infohash", &self.infohash()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Swarm {
+    /// Its name.
+    #[must_use]
+    pub fn infohash(&self) -> InfoHash {
+        self.held.live.infohash()
+    }
+
+    /// Its info dict, if it is downloaded.
+    #[must_use]
+    pub fn info(&self) -> Option<&Info> {
+        self.coming.as_ref().map(|(info, _)| info)
+    }
+
+    /// Blocks of the torrent.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.coming.as_ref().map_or(0, |(_, content)| content.blocks())
+    }
+
+    /// Downloads more blocks, and whatever shares a piece with them: how many pieces were not
+    /// wanted yet.
+    pub fn want(&self, blocks: impl IntoIterator<Item = u64>) -> u32 {
+        let Some((_, content)) = &self.coming else { return 0 };
+        let pieces: Vec<u32> = blocks.into_iter().map(|block| content.piece_of(block)).collect();
+        let now = std::time::Instant::now();
+        self.held.live.with(|exchange| exchange.want(pieces, now)).unwrap_or(0)
+    }
+
+    /// Tells which block is where: it is checked by that alone, and not asked for if it is here.
+    pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
+        if let Some((_, content)) = &self.coming {
+            content.learn(known);
+        }
+    }
+
+    /// Asks peers first for the block of this number and what follows it.
+    pub fn prefer(&self, block: u64) {
+        let Some((_, content)) = &self.coming else { return };
+        let piece = content.piece_of(block);
+        self.held.live.with(|exchange| exchange.hurry(Some(piece), std::time::Instant::now()));
+    }
+
+    /// Pieces that are wanted and have not come; an error if they cannot any more.
+    pub fn wanted(&self) -> Result<u32, SwarmError> {
+        let infohash = self.infohash();
+        let failure = self.coming.as_ref().and_then(|(_, content)| content.failure());
+        if let Some(failure) = failure {
+            return Err(failed(infohash, failure));
+        }
+        if self.held.live.has_failed() {
+            return Err(SwarmError::Broken(infohash));
+        }
+        Ok(self.held.live.with(|exchange| exchange.wanted()).unwrap_or(0))
+    }
+
+    /// Is over when something happens after this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.held.live.changed()
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> SwarmStatus {
+        let came = self.coming.as_ref().map_or(0, |(_, content)| content.came());
+        SwarmStatus { came, ..look(&self.held.live) }
+    }
+}
+
+/// How a torrent in use stands.
+pub(super) fn look(live: &Live) -> SwarmStatus {
+    let Traffic { received, sent } = live.traffic();
+    let block = BLOCK_LEN as u64;
+    let pieces = live.with(|exchange| {
+        let per_piece = u64::from(exchange.pieces().piece_len) / block;
+        let total = exchange.pieces().total / block;
+        (total, total.min(u64::from(exchange.here().count()) * per_piece), exchange.peers())
+    });
+    let (blocks, have, peers) = pieces.unwrap_or((0, 0, live.connections()));
+    let [peers, known_peers] = [peers, live.known_peers()].map(|count| count as u64);
+    SwarmStatus { blocks, have, received, sent, peers, known_peers, came: 0 }
+}
+
+pub(super) fn progress(live: &Live) -> Progress {
+    let Traffic { received: downloaded, sent: uploaded } = live.traffic();
+    let left =
+        live.with(|exchange| u64::from(exchange.wanted()) * u64::from(exchange.pieces().piece_len));
+    // Until the info dict is here nobody knows; 0 would say that all is.
+    Progress { uploaded, downloaded, left: left.unwrap_or(1), peers: live.peers().len() }
+}
+
+pub(super) fn failed(infohash: InfoHash, failure: &Failure) -> SwarmError {
+    match failure {
+        Failure::NotOff(source) => SwarmError::NotOff { infohash, source: source.clone() },
+        other => {
+            let cause = std::error::Error::source(other).map(ToString::to_string);
+            let why = format!("{other}: {}", cause.unwrap_or_default());
+            SwarmError::Keep { infohash, why }
+        }
+    }
+}
