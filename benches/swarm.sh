@@ -11,6 +11,8 @@
 # Needs libtorrent for Python (Debian: python3-libtorrent); builds offswarm, and librqbit by
 # benches/rqbit. Everything it makes is gone when it ends.
 set -euo pipefail
+# Nothing is looked for outside.
+export OFFSWARM_NO_DHT=true
 
 size=$(numfmt --from=iec "${SIZE:-256M}")
 root=$(cd "$(dirname "$0")/.." && pwd)

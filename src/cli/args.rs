@@ -19,7 +19,7 @@ use super::cat::ByteRange;
 use super::exit;
 
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
-pub(super) use swarm::{Priority, ReportArgs, SeedArgs, SwarmArgs};
+pub(super) use swarm::{DhtFlags, Priority, ReportArgs, SeedArgs, SwarmArgs};
 
 /// Share files as noise over BitTorrent: a client of the OFF System.
 #[derive(Debug, Parser)]

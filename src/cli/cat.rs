@@ -24,7 +24,7 @@ pub(super) async fn run(
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let url = parse_url(&typed(&args.from.what)?)?;
-    let ways = args.from.ways()?;
+    let ways = args.from.ways(global)?;
     let range = args.range.map(|range| range.of(url.length())).transpose()?;
     let client = global.client()?;
     let _lease = client.store().lease();

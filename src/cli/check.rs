@@ -133,7 +133,7 @@ pub(super) async fn repair(
     } else {
         named
     };
-    let ways = swarm_ways(&args.swarm, &args.patience);
+    let ways = swarm_ways(global, &args.swarm, &args.patience)?;
     let (mut healed, mut last) = (0, Exit::Done);
     for url in &urls {
         tokio::task::block_in_place(|| client.find_damage(url))?;

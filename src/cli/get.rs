@@ -39,7 +39,7 @@ pub(super) async fn run(
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let (url, path) = parse_url_with_path(&typed(&args.from.what)?)?;
-    let ways = args.from.ways()?;
+    let ways = args.from.ways(global)?;
     if url.is_directory() && path.is_none() {
         return get_directory::run(global, &args, &url, &ways, output, signals).await;
     }
@@ -151,7 +151,7 @@ pub(super) fn typed(text: &str) -> Result<String, CliError> {
 
 impl FetchArgs {
     /// Where to look for blocks.
-    pub(super) fn ways(&self) -> Result<Ways, CliError> {
+    pub(super) fn ways(&self, global: &Global) -> Result<Ways, CliError> {
         Ok(Ways {
             torrents: self
                 .torrent
@@ -160,22 +160,26 @@ impl FetchArgs {
                 .collect::<Result<_, _>>()?,
             web_seeds: self.web_seed.clone(),
             offline: self.offline,
-            ..swarm_ways(&self.swarm, &self.patience)
+            ..swarm_ways(global, &self.swarm, &self.patience)?
         })
     }
 }
 
 /// The ways that all commands have which fetch.
-pub(super) fn swarm_ways(swarm: &SwarmArgs, patience: &Patience) -> Ways {
+pub(super) fn swarm_ways(
+    global: &Global,
+    swarm: &SwarmArgs,
+    patience: &Patience,
+) -> Result<Ways, CliError> {
     let limit = |time: Duration| (!time.is_zero()).then_some(time);
-    Ways {
+    Ok(Ways {
         peers: swarm.peer.clone(),
         trackers: swarm.tracker.clone(),
-        swarms: swarm.options(),
+        swarms: swarm.options(global, false)?,
         timeout: limit(patience.timeout),
         stall: limit(patience.stall),
         ..Ways::default()
-    }
+    })
 }
 
 /// Reads a torrent file whose swarm can be joined.

@@ -10,19 +10,40 @@ use crate::client::{Client, Settings};
 use crate::off::OffUrl;
 use crate::torrent::magnet::Magnet;
 
-use super::args::Global;
+use super::args::{DhtFlags, Global};
 use super::exit::{CliError, Exit};
+
+/// Where clients find the DHT that know no node of it yet: run by the makers of libtorrent,
+/// BitTorrent and Transmission.
+const BOOTSTRAP: [&str; 4] = [
+    "dht.libtorrent.org:25401",
+    "router.bittorrent.com:6881",
+    "router.utorrent.com:6881",
+    "dht.transmissionbt.com:6881",
+];
 
 /// The configuration file:
 ///
 /// ```toml
 /// [store]
 /// limit_bytes = 10737418240
+///
+/// [dht]
+/// enabled = true
+/// bootstrap = ["dht.libtorrent.org:25401"]
 /// ```
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     store: StoreConfig,
+    dht: DhtConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct DhtConfig {
+    enabled: Option<bool>,
+    bootstrap: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -62,6 +83,20 @@ impl Global {
     fn settings(&self) -> Result<Settings, CliError> {
         let configured = Config::read(&self.config_file()?)?;
         Ok(Settings { limit: self.limit.or(configured.store.limit_bytes) })
+    }
+
+    /// The nodes of the DHT to begin with; `None` if we take no part in it. Flags come first, then
+    /// the configuration file, then those that everybody begins with.
+    pub(super) fn dht(&self, flags: &DhtFlags) -> Result<Option<Vec<String>>, CliError> {
+        let configured = Config::read(&self.config_file()?)?.dht;
+        if flags.no_dht || (flags.dht_bootstrap.is_empty() && configured.enabled == Some(false)) {
+            return Ok(None);
+        }
+        if !flags.dht_bootstrap.is_empty() {
+            return Ok(Some(flags.dht_bootstrap.clone()));
+        }
+        let default = || BOOTSTRAP.map(str::to_owned).to_vec();
+        Ok(Some(configured.bootstrap.unwrap_or_else(default)))
     }
 
     /// `config.toml` in the home that was named, else in the user's configuration folder.

@@ -14,7 +14,8 @@ use crate::client::fetch::trackers;
 use crate::client::publish::Published;
 use crate::client::shards::Shard;
 use crate::client::{Client, PublishError};
-use crate::id::InfoHash;
+use crate::id::{BlockId, InfoHash};
+use crate::swarm::announce::dht::Carried;
 use crate::off::OffUrl;
 use crate::swarm::announce::mass::Offer;
 use crate::swarm::session::{Sources, Swarm, Swarms};
@@ -59,7 +60,7 @@ pub(super) async fn share(
     // Before the work, so that a name that is wrong does not come up after it.
     let torrent_out = args.torrent_out.as_deref().map(TorrentOut::create).transpose()?;
     let client = global.client()?;
-    let swarms = start(&client, &args.swarm).await?;
+    let swarms = start(global, &client, &args.swarm).await?;
     let work = tokio::task::spawn_blocking({
         let (trackers, web_seeds) = (args.swarm.tracker.clone(), args.web_seed.clone());
         move || {
@@ -143,7 +144,7 @@ pub(super) async fn seed(
         return Err(CliError::new(Exit::NotFound, "nothing was published or downloaded here yet")
             .hint("name the OFF URL to seed, or use share"));
     }
-    let swarms = start(&client, &args.swarm).await?;
+    let swarms = start(global, &client, &args.swarm).await?;
     if urls.is_empty() {
         return seed_all(&client, swarms, known, &args, output, signals).await;
     }
@@ -213,6 +214,7 @@ async fn seed_all(
             let offer = |(infohash, record): (InfoHash, TorrentRecord)| Offer {
                 infohash,
                 trackers: trackers(&extra, record.trackers.iter()),
+                carried: carried(&offered, infohash, &record),
             };
             Ok(records.into_iter().map(offer).collect())
         };
@@ -252,10 +254,8 @@ async fn seed_singly(
         for (infohash, record) in page {
             let trackers = extra.map(|extra| trackers(extra, record.trackers.iter()));
             let trackers = trackers.unwrap_or_default();
-            if peers.is_empty() && trackers.is_empty() {
-                continue;
-            }
-            let sources = Sources { peers: peers.to_vec(), trackers, ..Sources::default() };
+            let descriptor = descriptor(&record);
+            let sources = Sources { peers: peers.to_vec(), trackers, descriptor, ..Sources::default() };
             match swarms.seed(infohash, &sources).await {
                 Ok(swarm) => seeding.push(swarm),
                 Err(error) => tracing::warn!(%infohash, "a torrent is not announced: {error}"),
@@ -288,6 +288,18 @@ fn list(
     }
 }
 
+/// The descriptor of the OFF URL that a torrent carries.
+fn descriptor(record: &TorrentRecord) -> Option<BlockId> {
+    OffUrl::parse(record.url.as_deref()?).ok()?.descriptor()
+}
+
+/// The OFF URL that a torrent carries, and in how many blocks.
+fn carried(catalog: &Catalog, infohash: InfoHash, record: &TorrentRecord) -> Option<Carried> {
+    let raw = catalog.info_dict(infohash).ok()??;
+    let blocks = Info::decode(raw.into()).ok()?.blocks().ok()?;
+    Some(Carried { descriptor: descriptor(record)?, blocks })
+}
+
 async fn seed_one(
     client: &Client,
     swarms: &Swarms,
@@ -315,8 +327,8 @@ async fn seed_one(
     Ok(seeding)
 }
 
-async fn start(client: &Client, args: &SwarmArgs) -> Result<Swarms, CliError> {
-    Ok(client.swarms(&args.options()).await?)
+async fn start(global: &Global, client: &Client, args: &SwarmArgs) -> Result<Swarms, CliError> {
+    Ok(client.swarms(&args.options(global, true)?).await?)
 }
 
 fn publish(
@@ -342,6 +354,7 @@ async fn start_seeding(
         peers: args.peer.clone(),
         trackers: trackers(&metainfo.trackers, std::iter::empty()),
         web_seeds: Vec::new(),
+        descriptor: published.order.first().copied(),
     };
     Ok(swarms.seed(metainfo.info.infohash, &sources).await?)
 }

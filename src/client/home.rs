@@ -4,6 +4,7 @@
 //! <home>/lock            held while a client is open
 //! <home>/catalog.redb    names, see the module `catalog`
 //! <home>/store/          blocks, see the module `store`
+//! <home>/dht.state       nodes of the DHT, see the module `krpc::saved`
 //! ```
 //!
 //! The catalog holds seal keys, so the folder is its owner's alone (mode 0700).
@@ -62,6 +63,12 @@ impl Home {
 
     pub(super) fn store(&self) -> PathBuf {
         self.path.join("store")
+    }
+
+    /// The nodes of the DHT that are remembered.
+    #[must_use]
+    pub fn dht_state(&self) -> PathBuf {
+        self.path.join("dht.state")
     }
 
     pub(super) fn catalog(&self) -> PathBuf {

@@ -126,7 +126,11 @@ impl Client {
     /// Opens the port for peers of its swarms. They are served whatever the catalog knows.
     pub async fn swarms(&self, options: &Options) -> Result<Swarms, SwarmError> {
         let library = Arc::new(self.clone());
-        Swarms::start(self.blocks(), Arc::clone(&self.catalog), library, options).await
+        let mut options = options.clone();
+        if let Some(dht) = &mut options.dht {
+            dht.state.get_or_insert_with(|| self.home.dht_state());
+        }
+        Swarms::start(self.blocks(), Arc::clone(&self.catalog), library, &options).await
     }
 
     /// Its folder.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::contact::{Contact, Family};
 use super::item::Item;
@@ -69,7 +69,7 @@ pub struct Dht {
     searches: Arc<Semaphore>,
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
-    running: Option<JoinHandle<()>>,
+    tasks: TaskTracker,
 }
 
 /// What comes in while something is looked for.
@@ -177,10 +177,12 @@ impl Dht {
             pings: BTreeMap::new(),
             last_group: 0,
         };
-        let running = tokio::spawn(node.run(received, stop.clone()));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(resolve(names, orders.clone())));
+        let tasks = TaskTracker::new();
+        tasks.spawn(node.run(received, stop.clone()));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(resolve(names, orders.clone())));
+        tasks.close();
         let searches = Arc::new(Semaphore::new(MAX_SEARCHES));
-        Ok(Self { orders, searches, addresses, stop, running: Some(running) })
+        Ok(Self { orders, searches, addresses, stop, tasks })
     }
 
     /// Where it listens.
@@ -216,11 +218,9 @@ impl Dht {
     }
 
     /// Leaves the network, and saves the nodes that it knows.
-    pub async fn stop(mut self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
-        if let Some(running) = self.running.take() {
-            let _ = running.await;
-        }
+        self.tasks.wait().await;
     }
 }
 
@@ -471,14 +471,15 @@ async fn resolve(mut names: Vec<String>, orders: mpsc::Sender<Order>) {
     while !names.is_empty() {
         let mut unknown = Vec::new();
         for name in names {
-            match tokio::net::lookup_host(&name).await {
+            let found = tokio::net::lookup_host(name.as_str()).await.map(Iterator::collect);
+            match found {
                 Ok(found) => {
-                    if orders.send(Order::Entries(found.collect())).await.is_err() {
+                    if orders.send(Order::Entries(found)).await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(name, %error, "an entry to the DHT has no address");
+                    tracing::debug!(%name, %error, "an entry to the DHT has no address");
                     unknown.push(name);
                 }
             }

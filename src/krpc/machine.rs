@@ -44,9 +44,8 @@ use super::queries::{Due, Pending, Queries};
 use super::routing::{Standing, Table};
 use super::secure::AddressVotes;
 use super::tokens::Tokens;
-use crate::address::{Reach, may_dial_told, reach};
 use crate::id::{BlockId, InfoHash, NodeId, Target};
-use crate::limits::dht::{MAX_SENT_DATAGRAM_LEN, MAX_TASKS, STORES_SWEPT_EVERY};
+use crate::limits::dht::{MAX_SENT_DATAGRAM_LEN, STORES_SWEPT_EVERY};
 
 use tasks::{Purpose, Task};
 use upkeep::Bootstrap;
@@ -489,7 +488,7 @@ impl Machine {
         };
         let limit = self.guard.allowance(to, now).min(MAX_SENT_DATAGRAM_LEN);
         if let Some(datagram) = fit(message, limit) {
-            self.guard.sent(to, datagram.len(), now);
+            self.guard.sent(to, datagram.len());
             self.send(to, datagram);
         } else {
             self.counters.dropped += 1;
@@ -523,6 +522,8 @@ impl Machine {
         };
         let (sent, datagram) = (self.pacer.slot(to, now), message.encode());
         let pending = Pending { to, contact, purpose, sent };
+        self.guard.asked(to, now);
+        self.guard.sent(to, datagram.len());
         if sent > now {
             self.queries.add(transaction, pending, Some(datagram));
         } else {

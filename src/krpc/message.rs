@@ -88,6 +88,14 @@ pub struct Query {
     pub extra: Extra,
 }
 
+impl Query {
+    /// Whether seeds are of no use to the asker (`noseed`, BEP 33).
+    #[must_use]
+    pub fn wants_no_seeds(&self) -> bool {
+        self.extra.get(&b"noseed"[..]).is_some_and(|value| value == b"i1e")
+    }
+}
+
 /// What a query asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {

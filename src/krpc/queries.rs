@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 
 use super::contact::Contact;
 use crate::limits::dht::{MAX_PENDING, QUERY_SLOW, QUERY_TIMEOUT};

@@ -145,3 +145,19 @@ pub const NEW_DAY_SPREAD: Duration = Duration::from_secs(15 * 60);
 
 /// How long to wait after an announce or a put that reached no node.
 pub const REPUBLISH_RETRY: Duration = Duration::from_secs(60);
+
+/// Torrents of a large catalog that are announced in the DHT at once. Each takes some ten seconds
+/// of mostly waiting, and some 60 datagrams each way: at most 200 a second in all.
+pub const DHT_ANNOUNCES_AT_ONCE: usize = 16;
+
+/// Torrents and items whose nearest nodes are remembered: 4 MB of memory.
+pub const NEAR_REMEMBERED: usize = 4_096;
+
+/// The pause before a download that has no peer is looked for again; it doubles.
+pub const LONELY_SEARCH_FIRST: Duration = Duration::from_secs(10);
+
+/// The longest pause of a download that has no peer.
+pub const LONELY_SEARCH_LAST: Duration = Duration::from_secs(300);
+
+/// Records of one URL that are followed: whoever knows the URL can write false ones.
+pub const MAX_RECORDS: usize = 4;

@@ -4,6 +4,7 @@
 //! served to whoever asks for it; one that is joined has trackers, web seeds and peers to dial
 //! besides, and wants what it is told to.
 
+use std::path::PathBuf;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::address::may_dial_told;
 use crate::catalog::Catalog;
 use crate::id::{BlockId, InfoHash};
+use crate::krpc::driver::DhtError;
 use crate::limits::MAX_PEX_PEERS;
 use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
@@ -23,12 +25,14 @@ use crate::peer::live::{Live, PeerStatus};
 use crate::store::BlockStore;
 use crate::torrent::metainfo::{Info, NotOff};
 
+use super::announce::dht::{Announcer, say_all, say_that_we_are_native};
 use super::announce::live::Progress;
 use super::announce::mass::{Offers, Pace, announce_all};
 use super::announce::{self, Identity};
 use super::content::BlockContent;
 use super::guard::{Guard, Origin};
 use super::one::{Coming, Held, failed, look, progress};
+use super::rendezvous;
 use super::tracker::Tracker;
 use super::web;
 use super::webseed::WebSeed;
@@ -71,6 +75,9 @@ pub enum SwarmError {
         /// What went wrong.
         why: String,
     },
+    /// No place in the DHT.
+    #[error("cannot take part in the DHT")]
+    Dht(#[from] DhtError),
     /// A torrent that is to be seeded is not known here.
     #[error("the torrent {0} is not known here")]
     Unknown(InfoHash),
@@ -87,8 +94,9 @@ pub struct Swarms {
     library: Arc<dyn Library>,
     guard: Guard,
     identity: Identity,
+    pub(super) announcer: Option<Arc<Announcer>>,
     stop: CancellationToken,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
 }
 
 impl std::fmt::Debug for Swarms {
@@ -98,12 +106,25 @@ impl std::fmt::Debug for Swarms {
 }
 
 /// What a session of swarms keeps to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Where to listen for peers; any free port of all addresses by default.
     pub listen: Option<SocketAddr>,
     /// Peers and rates.
     pub limits: Limits,
+    /// The DHT, if we take part in it.
+    pub dht: Option<DhtOptions>,
+}
+
+/// How we take part in the DHT.
+#[derive(Debug, Clone, Default)]
+pub struct DhtOptions {
+    /// Nodes to begin with, `HOST:PORT`.
+    pub bootstrap: Vec<String>,
+    /// Where the nodes are kept that we know.
+    pub state: Option<PathBuf>,
+    /// We stay: others may ask us, and learn that we are native. Else we only ask.
+    pub stays: bool,
 }
 
 /// Where peers and pieces of a torrent may come from besides whoever calls.
@@ -115,6 +136,9 @@ pub struct Sources {
     pub trackers: Vec<Tracker>,
     /// HTTP servers that have the content file, and who named them.
     pub web_seeds: Vec<(String, Origin)>,
+    /// The descriptor of the OFF URL that the torrent carries: who holds its blocks is looked for in
+    /// the DHT, and if all of it is here, we are announced there.
+    pub descriptor: Option<BlockId>,
 }
 
 /// What to download.
@@ -147,6 +171,15 @@ impl Swarms {
         let address = options.listen.unwrap_or(ANY);
         let front = front.map_err(|source| SwarmError::Listen { address, source })?;
         let (peer_id, port) = (front.peer_id(), front.listen().port());
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let announcer = match &options.dht {
+            Some(dht) => Some(rendezvous::join(dht, front.listen(), Arc::clone(&store))?),
+            None => None,
+        };
+        if let (Some(announcer), Some(true)) = (&announcer, options.dht.as_ref().map(|dht| dht.stays))
+        {
+            tasks.spawn(say_that_we_are_native(Arc::clone(announcer), stop.child_token()));
+        }
         Ok(Self {
             front: Arc::new(front),
             store,
@@ -154,8 +187,9 @@ impl Swarms {
             library,
             guard: Guard::new()?,
             identity: Identity { peer_id, port, key: rand::random() },
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            announcer,
+            stop,
+            tasks,
         })
     }
 
@@ -203,6 +237,10 @@ impl Swarms {
     /// Announces many torrents of the library, without holding anything for those nobody wants.
     pub fn offer(&self, offers: Arc<impl Offers>) {
         let (guard, stop) = (self.guard.clone(), self.stop.child_token());
+        if let Some(announcer) = &self.announcer {
+            let (announcer, offers) = (Arc::clone(announcer), Arc::clone(&offers));
+            self.tasks.spawn(say_all(announcer, offers, self.stop.child_token()));
+        }
         self.tasks.spawn(announce_all(guard, offers, self.identity, Pace::default(), stop));
     }
 
@@ -254,7 +292,11 @@ impl Swarms {
 
     /// Closes the port and ends all connections.
     pub async fn stop(self) {
+        self.stop.cancel();
         self.account().await;
+        if let Some(announcer) = &self.announcer {
+            announcer.dht().stop().await;
+        }
     }
 
     fn hold(&self, infohash: InfoHash) -> Held {
@@ -286,6 +328,16 @@ impl Swarms {
             };
             tasks.spawn(announcer.run());
             tasks.spawn(report(live, progress, peers, stop.clone()));
+        }
+        if let Some(announcer) = &self.announcer {
+            let said = announce::dht::Live {
+                announcer: Arc::clone(announcer),
+                live: Arc::clone(&held.live),
+                descriptor: sources.descriptor,
+                holds: coming.is_none(),
+                stop: stop.clone(),
+            };
+            tasks.spawn(said.run());
         }
         Swarm { held, stop, tasks, coming }
     }

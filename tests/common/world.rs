@@ -240,7 +240,9 @@ impl World {
             return false;
         };
         let target = match &query.method {
-            Method::FindNode { target } | Method::Get { target, .. } | Method::OffFind { target } => *target,
+            Method::FindNode { target }
+            | Method::Get { target, .. }
+            | Method::OffFind { target } => *target,
             Method::GetPeers { infohash } => infohash.target(),
             Method::AnnouncePeer { .. } | Method::Put { .. } => {
                 self.answer(number, from, transaction, Response::of(self.id(number)));
@@ -259,7 +261,8 @@ impl World {
         response.token = Some(b"lie".to_vec());
         if matches!(query.method, Method::GetPeers { .. }) {
             let [a, b] = MADE_UP;
-            response.values = (0..8).map(|c| ([a, b, c, self.chance.random()], 6881).into()).collect();
+            response.values =
+                (0..8).map(|c| ([a, b, c, self.chance.random()], 6881).into()).collect();
         }
         self.answer(number, from, transaction, response);
         true

@@ -147,7 +147,11 @@ async fn a_catalog_is_announced_again_and_again() {
     all.sort_unstable();
     let offers = move |after: Option<InfoHash>, at_most: usize| -> Result<_, OffersError> {
         let rest = all.iter().filter(|hash| Some(**hash) > after).take(at_most);
-        let offer = |infohash: &InfoHash| Offer { infohash: *infohash, trackers: trackers.clone() };
+        let offer = |infohash: &InfoHash| Offer {
+            infohash: *infohash,
+            trackers: trackers.clone(),
+            carried: None,
+        };
         Ok(rest.map(offer).collect::<Vec<_>>())
     };
     let stop = CancellationToken::new();

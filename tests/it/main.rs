@@ -18,6 +18,7 @@ mod command_line;
 mod directories;
 mod durability;
 mod hostile;
+mod krpc_simulation;
 mod limits;
 mod memory;
 mod metainfo_corpus;
@@ -37,3 +38,6 @@ mod upkeep;
 mod web_seeds;
 mod wire;
 mod worked_example;
+
+#[path = "../common/world.rs"]
+mod world;

@@ -44,6 +44,8 @@ impl Place {
                 command.env_remove(name);
             }
         }
+        // No test asks the world for nodes. Those of the DHT name their own.
+        command.env("OFFSWARM_NO_DHT", "true");
         command
     }
 

@@ -28,6 +28,7 @@ fn the_first_command_builds_shares_and_prints_two_lines() {
         .current_dir(root())
         .env("OFFSWARM_HOME", place.path("home"))
         .env("OFFSWARM_LISTEN", "127.0.0.1:0")
+        .env("OFFSWARM_NO_DHT", "true")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -60,6 +61,7 @@ fn the_session_runs_as_shown() {
             .current_dir(place.path(""))
             .env("PATH", &path)
             .env("OFFSWARM_HOME", place.path("home"))
+            .env("OFFSWARM_NO_DHT", "true")
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -10,9 +10,10 @@ use clap::{Args, ValueEnum};
 use crate::catalog;
 use crate::limits::MAX_CONNECTIONS;
 use crate::peer::front::Limits;
-use crate::swarm::session::Options;
+use crate::cli::exit::CliError;
+use crate::swarm::session::{DhtOptions, Options};
 
-use super::{duration, size, tracker};
+use super::{Global, duration, size, tracker};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SwarmArgs {
@@ -34,18 +35,40 @@ pub(in crate::cli) struct SwarmArgs {
     /// Connections to peers, at most
     #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = peers)]
     pub(in crate::cli) max_peers: usize,
+    #[command(flatten)]
+    pub(in crate::cli) dht: DhtFlags,
+}
+
+/// Whether and how to take part in the DHT.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DhtFlags {
+    /// Do not take part in the DHT
+    #[arg(long)]
+    pub(in crate::cli) no_dht: bool,
+    /// A node of the DHT to begin with; may be repeated [default: those of the configuration, else
+    /// well-known ones]
+    #[arg(long, value_name = "HOST:PORT", value_parser = entry)]
+    pub(in crate::cli) dht_bootstrap: Vec<String>,
 }
 
 impl SwarmArgs {
-    /// What a session of swarms keeps to.
-    pub(in crate::cli) fn options(&self) -> Options {
+    /// What a session of swarms keeps to. Who stays in the DHT is asked by others, too.
+    pub(in crate::cli) fn options(
+        &self,
+        global: &Global,
+        stays: bool,
+    ) -> Result<Options, CliError> {
         let limits = Limits {
             max_peers: self.max_peers,
             upload: self.up_limit,
             download: self.down_limit,
             ..Limits::default()
         };
-        Options { listen: self.listen, limits }
+        let dht = match global.dht(&self.dht)? {
+            Some(bootstrap) => Some(DhtOptions { bootstrap, stays, state: None }),
+            None => None,
+        };
+        Ok(Options { listen: self.listen, limits, dht })
     }
 }
 
@@ -92,6 +115,16 @@ pub(in crate::cli) struct SeedArgs {
     pub(in crate::cli) swarm: SwarmArgs,
     #[command(flatten)]
     pub(in crate::cli) report: ReportArgs,
+}
+
+/// Reads the name or address of a node and its port.
+fn entry(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or("a node has an address HOST:PORT")?;
+    let port: u16 = port.parse().map_err(|_| "its port is no number up to 65535")?;
+    if host.is_empty() || port == 0 {
+        return Err("a node has an address HOST:PORT".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads a number of bytes a second.

@@ -109,6 +109,7 @@ fn own_sources(url: &OffUrl, ways: &Ways, torrent: Option<&Metainfo>) -> Sources
         peers: once(peers),
         trackers: trackers(&ways.trackers, told),
         web_seeds: named(&ways.web_seeds, seeds),
+        descriptor: url.descriptor(),
     }
 }
 
@@ -119,6 +120,7 @@ fn listing(torrent: &Metainfo, ways: &Ways) -> Option<Candidate> {
         peers: ways.peers.clone(),
         trackers: trackers(&ways.trackers, torrent.trackers.iter()),
         web_seeds: named(&[], torrent.web_seeds.iter()),
+        descriptor: None,
     };
     let wanted = Wanted {
         infohash: torrent.info.infohash,

@@ -11,6 +11,7 @@ use crate::id::{InfoHash, Target};
 use crate::krpc::contact::Host;
 use crate::krpc::message::RawItem;
 use crate::krpc::native::have_bits;
+use crate::krpc::peers::Wanted;
 use crate::limits::dht::{BUCKET_NODES, MAX_GOSSIP, MAX_VALUES_SENT};
 
 impl Machine {
@@ -66,8 +67,13 @@ impl Machine {
             Method::Ping => {}
             Method::FindNode { target } => self.name_nodes(response, target, query, from, now),
             Method::GetPeers { infohash } => {
-                let (family, most) = (Family::of(&from), MAX_VALUES_SENT);
-                response.values = self.peers.values(infohash, family, most, &mut self.chance, now);
+                let wanted = Wanted {
+                    infohash: *infohash,
+                    family: Family::of(&from),
+                    no_seeds: query.wants_no_seeds(),
+                    at_most: MAX_VALUES_SENT,
+                };
+                response.values = self.peers.values(&wanted, &mut self.chance, now);
                 response.token = Some(self.tokens.token(from, now).to_vec());
                 self.name_nodes(response, &infohash.target(), query, from, now);
             }

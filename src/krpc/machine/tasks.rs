@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use super::{Aim, Event, Machine, NativeNode, Outcome, Pending, Pong, Question, Response, TaskId};
 use crate::address::may_dial_told;
-use crate::id::{BlockId, InfoHash};
+use crate::id::BlockId;
 use crate::krpc::contact::{Contact, Family};
 use crate::krpc::item::{Item, ItemError, MutableItem, Value};
 use crate::krpc::lookup::{Answer, Ask, Found, Lookup};
 use crate::krpc::message::{KrpcError, Method, RawItem};
 use crate::krpc::rendezvous::native_swarm;
-use crate::limits::dht::{BUCKET_NODES, LOOKUP_SEEDS, MAX_TASKS, NATIVE_PROBES};
+use crate::limits::dht::{LOOKUP_SEEDS, MAX_TASKS, NATIVE_PROBES};
 
 /// What a query is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

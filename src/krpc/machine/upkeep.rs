@@ -1,10 +1,10 @@
 //! Keeping a node in the network: bootstrap, refresh, pings, its own id.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 use super::tasks::Purpose;
 use super::{
@@ -208,7 +208,6 @@ impl Machine {
         side.table.queried_us(&contact, now);
         if side.table.wants(&contact, now) && self.guard.allowance(contact.address, now) >= GREETING_LEN
         {
-            self.guard.sent(contact.address, GREETING_LEN, now);
             self.check_on(contact, now);
         }
     }

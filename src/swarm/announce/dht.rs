@@ -29,6 +29,7 @@ use crate::krpc::republish::{Errand, Republish};
 use crate::limits::dht::{
     BUCKET_NODES, DHT_ANNOUNCES_AT_ONCE, LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST, NEAR_REMEMBERED,
 };
+use crate::limits::BLOCK_LEN;
 use crate::peer::live;
 
 /// Our place in the DHT, and what we have learnt there about where our torrents are announced.
@@ -145,8 +146,10 @@ pub struct Live {
     pub announcer: Arc<Announcer>,
     /// The torrent, which takes the peers that are found.
     pub live: Arc<live::Live>,
-    /// The URL that it carries, if that is all here.
-    pub carried: Option<Carried>,
+    /// The descriptor of the URL that it carries.
+    pub descriptor: Option<BlockId>,
+    /// All of it is here, and others may know.
+    pub holds: bool,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -160,21 +163,17 @@ impl Live {
 
     async fn go_on(self) {
         let infohash = self.live.infohash();
-        let mut plan = match self.carried {
-            Some(_) => Republish::of_url(Instant::now(), unix()),
-            None => Republish::of_swarm(Instant::now(), unix()),
+        let mut plan = match (self.holds, self.descriptor) {
+            (true, Some(_)) => Republish::of_url(Instant::now(), unix()),
+            _ => Republish::of_swarm(Instant::now(), unix()),
         };
         let mut pause = LONELY_SEARCH_FIRST;
         loop {
-            while let Some(errand) = plan.poll(Instant::now(), unix(), rand::random()) {
-                let found = |peers| self.live.add_peers(peers, false);
-                let carried = self.carried.as_ref();
-                let seed = self.live.with(|exchange| exchange.wanted() == 0).unwrap_or(false);
-                if !self.announcer.say(errand, infohash, carried, seed, found).await {
-                    debug!(%infohash, ?errand, "nobody in the DHT heard it");
-                    plan.failed(errand, Instant::now(), unix());
-                }
+            if self.is_lonely() {
+                let said = self.say_what_is_due(&mut plan);
+                tokio::join!(said, self.look_for_holders());
             }
+            self.say_what_is_due(&mut plan).await;
             let due = plan.next();
             let soon = Instant::now() + pause;
             sleep_until(due.min(soon).into()).await;
@@ -185,13 +184,33 @@ impl Live {
         }
     }
 
+    async fn say_what_is_due(&self, plan: &mut Republish) {
+        let infohash = self.live.infohash();
+        while let Some(errand) = plan.poll(Instant::now(), unix(), rand::random()) {
+            let found = |peers| self.live.add_peers(peers, false);
+            let carried = self.carried();
+            let said = self.announcer.say(errand, infohash, carried.as_ref(), self.holds, found);
+            if !said.await {
+                debug!(%infohash, ?errand, "nobody in the DHT heard it");
+                plan.failed(errand, Instant::now(), unix());
+            }
+        }
+    }
+
+    /// The URL whose blocks we hold, as the torrent has them.
+    fn carried(&self) -> Option<Carried> {
+        let descriptor = self.descriptor.filter(|_| self.holds)?;
+        let total = self.live.with(|exchange| exchange.pieces().total)?;
+        Some(Carried { descriptor, blocks: total / BLOCK_LEN as u64 })
+    }
+
     /// Whether something is wanted and nobody is there to ask.
     fn is_lonely(&self) -> bool {
         let wants = self.live.with(|exchange| exchange.wanted() > 0).unwrap_or(true);
         wants && self.live.connections() == 0
     }
 
-    /// Looks for peers only.
+    /// Looks for peers of a swarm, without becoming known there.
     async fn look(&self, infohash: InfoHash) {
         let aim = Aim::Peers { infohash, ids: Vec::new() };
         let near = self.announcer.near(&infohash.target());
@@ -200,6 +219,13 @@ impl Live {
             if let News::Peers { peers, .. } = news {
                 self.live.add_peers(peers, false);
             }
+        }
+    }
+
+    /// Looks for those who hold the blocks of the URL: they serve its torrent as well.
+    async fn look_for_holders(&self) {
+        if let Some(descriptor) = self.descriptor.filter(|_| !self.holds) {
+            self.look(url_swarm(&descriptor)).await;
         }
     }
 }

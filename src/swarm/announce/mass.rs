@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Identity;
+use super::dht::Carried;
 use super::schedule::pause;
 use crate::id::InfoHash;
 use crate::limits::{
@@ -42,6 +43,8 @@ pub struct Offer {
     pub infohash: InfoHash,
     /// Where it is announced.
     pub trackers: Vec<Tracker>,
+    /// The OFF URL that it carries, if any, for the DHT.
+    pub carried: Option<Carried>,
 }
 
 /// Why a page of a catalog cannot be read.
@@ -111,6 +114,21 @@ pub async fn announce_all(
     let _ = stop.run_until_cancelled(mass.run()).await;
 }
 
+/// Reads a page where that may block.
+pub(super) async fn page_of(
+    offers: &Arc<impl Offers>,
+    after: Option<InfoHash>,
+) -> Result<Vec<Offer>, OffersError> {
+    let offers = Arc::clone(offers);
+    match spawn_blocking(move || offers.page(after, MASS_PAGE)).await {
+        Ok(page) => page,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
 type Ended = Result<(Tracker, Result<Announced, TrackerError>), JoinError>;
 
 struct Mass<O> {
@@ -141,7 +159,7 @@ impl<O: Offers> Mass<O> {
     async fn round(&mut self) {
         let mut after = None;
         loop {
-            let page = match self.page(after).await {
+            let page = match page_of(&self.offers, after).await {
                 Ok(page) => page,
                 Err(error) => {
                     warn!(error, "cannot read which torrents to announce");
@@ -155,22 +173,11 @@ impl<O: Offers> Mass<O> {
                 return;
             }
             after = last;
-            for Offer { infohash, trackers } in page {
+            for Offer { infohash, trackers, .. } in page {
                 for tracker in trackers {
                     self.offer(infohash, tracker).await;
                 }
             }
-        }
-    }
-
-    async fn page(&self, after: Option<InfoHash>) -> Result<Vec<Offer>, OffersError> {
-        let offers = Arc::clone(&self.offers);
-        match spawn_blocking(move || offers.page(after, MASS_PAGE)).await {
-            Ok(page) => page,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(error) => Err(error.into()),
-            },
         }
     }
 

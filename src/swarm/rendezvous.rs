@@ -1,0 +1,127 @@
+//! Our place in the DHT, and which torrent carries an OFF URL.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::announce::dht::{Announcer, unix};
+use super::session::{DhtOptions, Swarms};
+use crate::id::BlockId;
+use crate::krpc::driver::{Dht, DhtError, News, Options, Search, beside};
+use crate::krpc::item::{Item, MutableItem};
+use crate::krpc::machine::{Aim, Holdings};
+use crate::krpc::rendezvous::{Record, check_record, item_secret, read_salts};
+use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST, MAX_RECORDS};
+use crate::store::{BlockStore, Presence};
+
+/// The blocks of a store, for native nodes that ask which of some are here.
+struct Held(Arc<dyn BlockStore>);
+
+impl Holdings for Held {
+    fn has(&self, id: &BlockId) -> bool {
+        matches!(self.0.presence(id), Ok(Presence::Held))
+    }
+}
+
+/// Takes our place, at the same port as the one for peers if that is free for UDP.
+pub(super) fn join(
+    options: &DhtOptions,
+    tcp: SocketAddr,
+    store: Arc<dyn BlockStore>,
+) -> Result<Arc<Announcer>, DhtError> {
+    let listen = beside(tcp);
+    let wanted = Options {
+        listen: listen.clone(),
+        read_only: !options.stays,
+        native_port: if options.stays { tcp.port() } else { 0 },
+        bootstrap: options.bootstrap.clone(),
+        state: options.state.clone(),
+        holdings: Arc::new(Held(store)),
+    };
+    let dht = match Dht::start(wanted.clone()) {
+        Ok(dht) => dht,
+        Err(error) => {
+            warn!("{error}: {}; another port is used", error.source);
+            let listen = listen.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
+            Dht::start(Options { listen, ..wanted })?
+        }
+    };
+    Ok(Arc::new(Announcer::new(dht, tcp.port())))
+}
+
+impl Swarms {
+    /// Our node of the DHT, if we take part.
+    #[must_use]
+    pub fn dht(&self) -> Option<&Dht> {
+        self.announcer.as_ref().map(|announcer| announcer.dht())
+    }
+
+    /// Looks in the DHT for the torrents that carry an OFF URL, again and again until the receiver
+    /// is dropped. Each is told once. What is told is somebody's word, who knows the URL.
+    #[must_use]
+    pub fn records(&self, descriptor: BlockId) -> mpsc::Receiver<Record> {
+        let (found, records) = mpsc::channel(MAX_RECORDS);
+        if let Some(announcer) = &self.announcer {
+            let announcer = Arc::clone(announcer);
+            self.tasks.spawn(async move {
+                let closed = found.clone();
+                tokio::select! {
+                    () = look_for_records(&announcer, descriptor, found) => {}
+                    () = closed.closed() => {}
+                }
+            });
+        }
+        records
+    }
+}
+
+async fn look_for_records(
+    announcer: &Announcer,
+    descriptor: BlockId,
+    found: mpsc::Sender<Record>,
+) {
+    let (mut told, mut pause) = (Vec::new(), LONELY_SEARCH_FIRST / 2);
+    while told.len() < MAX_RECORDS {
+        let began = Instant::now();
+        let key = item_secret(&descriptor).key();
+        let [today, yesterday] = read_salts(unix()).map(|salt| async {
+            let target = MutableItem::target_of(&key, &salt);
+            announcer.dht().search(Aim::Item { target, salt }, Vec::new()).await
+        });
+        let (mut today, mut yesterday) = tokio::join!(today, yesterday);
+        while let Some(item) = next_of(&mut today, &mut yesterday).await {
+            if let Item::Mutable(item) = item
+                && let Some(record) = check_record(&descriptor, &item)
+                && !told.contains(&record.infohash)
+                && told.len() < MAX_RECORDS
+            {
+                debug!(blocks = record.blocks, "the DHT names a torrent");
+                told.push(record.infohash);
+                if found.send(record).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep((began + pause).saturating_duration_since(Instant::now())).await;
+        pause = (pause * 2).min(LONELY_SEARCH_LAST).max(Duration::from_secs(1));
+    }
+    // What was found is all that is followed; the channel stays open.
+    found.closed().await;
+}
+
+/// The next item of two searches.
+async fn next_of(one: &mut Search, other: &mut Search) -> Option<Item> {
+    loop {
+        let news = tokio::select! {
+            Some(news) = one.next() => news,
+            Some(news) = other.next() => news,
+            else => return None,
+        };
+        if let News::Item(item) = news {
+            return Some(item);
+        }
+    }
+}
