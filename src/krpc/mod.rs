@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`contact`] | a node and where it is; distances |
 //! | [`message`] | datagrams to values and back |
+//! | [`secure`] | ids that follow from addresses; our own address |
 
 pub mod contact;
 pub mod message;
+pub mod secure;

@@ -32,3 +32,14 @@ pub const MAX_GOSSIP: usize = 8;
 
 /// How long an answer is waited for. Most come within one second; libtorrent waits fifteen.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Voters whose word on our address is kept: two lookups hear as many, and 22 of them have to be
+/// liars from different networks to move us.
+pub const MAX_ADDRESS_VOTES: usize = 32;
+
+/// Voters that have to agree before we believe an address. Fewer could be one operator's routers, more
+/// would keep a node without a proper id for longer than its first lookup.
+pub const MIN_ADDRESS_VOTES: usize = 4;
+
+/// How long a vote counts: a dial-up line that changes its address is heard of again within that.
+pub const ADDRESS_VOTE_LIFE: Duration = Duration::from_secs(3_600);
