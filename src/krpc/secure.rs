@@ -67,8 +67,7 @@ fn checksum(ip: IpAddr, turn: u8) -> u32 {
             CASTAGNOLI.checksum(&seed.to_be_bytes())
         }
         IpAddr::V6(ip) => {
-            let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-            let network = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            let network = ip.octets().first_chunk().map_or(0, |half| u64::from_be_bytes(*half));
             let seed = network & V6_MASK | u64::from(turn) << 61;
             CASTAGNOLI.checksum(&seed.to_be_bytes())
         }
