@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`contact`] | a node and where it is; distances |
 //! | [`message`] | datagrams to values and back |
+//! | [`routing`] | the nodes we know |
 //! | [`secure`] | ids that follow from addresses; our own address |
 
 pub mod contact;
 pub mod message;
+pub mod routing;
 pub mod secure;

@@ -43,3 +43,35 @@ pub const MIN_ADDRESS_VOTES: usize = 4;
 
 /// How long a vote counts: a dial-up line that changes its address is heard of again within that.
 pub const ADDRESS_VOTE_LIFE: Duration = Duration::from_secs(3_600);
+
+/// Nodes per bucket that wait for a place, all of which have answered (BEP 5 leaves the number open).
+pub const BUCKET_SPARES: usize = 8;
+
+/// Buckets of a table: a network of 2^40 nodes fills as many. Ids made to share more bits with ours
+/// than that have one bucket together. A table has at most 320 nodes and 320 spares, about 60 KiB.
+pub const MAX_BUCKETS: usize = 40;
+
+/// How long a sign of life makes a node good (BEP 5), and how long an address counts as proven.
+pub const GOOD_FOR: Duration = Duration::from_secs(900);
+
+/// Unanswered queries in a row that make a node bad: BEP 5 advises to try once more.
+pub const BAD_FAILURES: u8 = 2;
+
+/// Unanswered queries in a row after which a node nobody replaces is forgotten: two and a half hours
+/// of pings, so that a table outlives an evening without a link.
+pub const FORGET_FAILURES: u8 = 12;
+
+/// Queries to one node that time out within this are one failure: a lost link loses all of them.
+pub const FAILURE_GAP: Duration = Duration::from_secs(3);
+
+/// Between two pings of a node in doubt: by then a short outage of the link is over.
+pub const PING_RETRY: Duration = Duration::from_secs(30);
+
+/// Between two maintenance pings of one table: 160 nodes take 800 seconds, less than [`GOOD_FOR`].
+pub const PING_GAP: Duration = Duration::from_secs(5);
+
+/// After how long without a change a bucket is refreshed by a lookup (BEP 5).
+pub const REFRESH_AFTER: Duration = Duration::from_secs(900);
+
+/// Between two refreshes of one table: a lookup takes about 60 datagrams, so one a second.
+pub const REFRESH_GAP: Duration = Duration::from_secs(60);
