@@ -6,8 +6,10 @@
 //! | [`message`] | datagrams to values and back |
 //! | [`routing`] | the nodes we know |
 //! | [`secure`] | ids that follow from addresses; our own address |
+//! | [`tokens`] | who has received a datagram of ours |
 
 pub mod contact;
 pub mod message;
 pub mod routing;
 pub mod secure;
+pub mod tokens;

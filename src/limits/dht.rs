@@ -75,3 +75,10 @@ pub const REFRESH_AFTER: Duration = Duration::from_secs(900);
 
 /// Between two refreshes of one table: a lookup takes about 60 datagrams, so one a second.
 pub const REFRESH_GAP: Duration = Duration::from_secs(60);
+
+/// How often the secret behind tokens changes (BEP 5).
+pub const TOKEN_EPOCH: Duration = Duration::from_secs(300);
+
+/// Secrets whose tokens are taken, the present one too: one that is 10 minutes old always is (BEP 5),
+/// one that is older than 15 never.
+pub const TOKEN_EPOCHS: u64 = 3;
