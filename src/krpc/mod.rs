@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`contact`] | a node and where it is; distances |
 //! | [`message`] | datagrams to values and back |
+//! | [`peers`] | the peers that others announce to us |
 //! | [`routing`] | the nodes we know |
 //! | [`secure`] | ids that follow from addresses; our own address |
 //! | [`tokens`] | who has received a datagram of ours |
 
 pub mod contact;
 pub mod message;
+pub mod peers;
 pub mod routing;
 pub mod secure;
 pub mod tokens;

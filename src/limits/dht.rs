@@ -82,3 +82,20 @@ pub const TOKEN_EPOCH: Duration = Duration::from_secs(300);
 /// Secrets whose tokens are taken, the present one too: one that is 10 minutes old always is (BEP 5),
 /// one that is older than 15 never.
 pub const TOKEN_EPOCHS: u64 = 3;
+
+/// Announced peers that are stored, each under one infohash: at most 6 MB if every one has an infohash
+/// of its own. A node of the real network, where eight nodes share what is near them, keeps far less.
+pub const MAX_STORED_PEERS: usize = 20_000;
+
+/// Peers stored under one infohash, as libtorrent's `max_peers`: five full answers.
+pub const MAX_SWARM_PEERS: usize = 500;
+
+/// Peers of one host under one infohash: a few clients behind one translator.
+pub const MAX_HOST_PEERS: usize = 4;
+
+/// Entries of one host in the store of peers, a two-hundredth of it. Whoever seeds more has other
+/// nodes to tell, but on a private net of a handful.
+pub const MAX_HOST_ANNOUNCES: usize = 100;
+
+/// How long an announced peer is told on: announces come every 25 minutes (DESIGN 5).
+pub const PEER_LIFE: Duration = Duration::from_secs(1_800);
