@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`contact`] | a node and where it is; distances |
+//! | [`guard`] | what may be sent to an address and taken from it |
 //! | [`message`] | datagrams to values and back |
 //! | [`peers`] | the peers that others announce to us |
 //! | [`routing`] | the nodes we know |
@@ -10,6 +11,7 @@
 //! | [`tokens`] | who has received a datagram of ours |
 
 pub mod contact;
+pub mod guard;
 pub mod message;
 pub mod peers;
 pub mod routing;

@@ -99,3 +99,32 @@ pub const MAX_HOST_ANNOUNCES: usize = 100;
 
 /// How long an announced peer is told on: announces come every 25 minutes (DESIGN 5).
 pub const PEER_LIFE: Duration = Duration::from_secs(1_800);
+
+/// Datagrams a second that one host may send us: a busy neighbour sends a tenth.
+pub const HOST_DATAGRAMS: u32 = 20;
+
+/// Datagrams one host may send at once: the end of a lookup and its announces come together.
+pub const HOST_BURST: u32 = 100;
+
+/// Datagrams a second read from strangers, and as many again from hosts we asked or that are proven:
+/// a tenth of what one core decodes.
+pub const ALL_DATAGRAMS: u32 = 2_000;
+
+/// Datagrams of either kind that may come at once: half a second's worth.
+pub const ALL_BURST: u32 = 1_000;
+
+/// Hosts of either kind that are remembered: 600 KiB for each kind. We ask a few dozen a second at most.
+pub const MAX_GUARDED_HOSTS: usize = 4_096;
+
+/// How long bytes received allow bytes to be sent: an answer is made at once.
+pub const CREDIT_FOR: Duration = Duration::from_secs(5);
+
+/// How long a host that we asked is no stranger: longer than [`QUERY_TIMEOUT`].
+pub const ASKED_FOR: Duration = Duration::from_secs(10);
+
+/// Between two queries to one host in the long run. libtorrent bans at the 50th datagram in 10
+/// seconds (DESIGN 5): with [`PACE_BURST`] never more than 40 are queries.
+pub const PACE_GAP: Duration = Duration::from_millis(300);
+
+/// Queries to one host that may go at once.
+pub const PACE_BURST: u32 = 6;
