@@ -15,8 +15,8 @@ use crate::client::publish::Published;
 use crate::client::shards::Shard;
 use crate::client::{Client, PublishError};
 use crate::id::{BlockId, InfoHash};
-use crate::swarm::announce::dht::Carried;
 use crate::off::OffUrl;
+use crate::swarm::announce::dht::Carried;
 use crate::swarm::announce::mass::Offer;
 use crate::swarm::session::{Sources, Swarm, Swarms};
 use crate::torrent::magnet::Magnet;
@@ -255,7 +255,8 @@ async fn seed_singly(
             let trackers = extra.map(|extra| trackers(extra, record.trackers.iter()));
             let trackers = trackers.unwrap_or_default();
             let descriptor = descriptor(&record);
-            let sources = Sources { peers: peers.to_vec(), trackers, descriptor, ..Sources::default() };
+            let sources =
+                Sources { peers: peers.to_vec(), trackers, descriptor, ..Sources::default() };
             match swarms.seed(infohash, &sources).await {
                 Ok(swarm) => seeding.push(swarm),
                 Err(error) => tracing::warn!(%infohash, "a torrent is not announced: {error}"),

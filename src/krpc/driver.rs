@@ -25,9 +25,7 @@ use super::native::NativeNode;
 use super::routing::Standing;
 use super::saved;
 use crate::id::NodeId;
-use crate::limits::dht::{
-    MAX_DATAGRAM_LEN, MAX_SEARCHES, NEWS_WAITING, READ_AT_ONCE, SAVE_EVERY,
-};
+use crate::limits::dht::{MAX_DATAGRAM_LEN, MAX_SEARCHES, NEWS_WAITING, READ_AT_ONCE, SAVE_EVERY};
 
 /// Where the node lives and what it is to be.
 #[derive(Clone)]
@@ -155,7 +153,8 @@ impl Dht {
         if let (true, Some(error)) = (sockets.is_empty(), failed) {
             return Err(error);
         }
-        let addresses: Vec<_> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let addresses: Vec<_> =
+            sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let config = Config {
             families: addresses.iter().map(Family::of).collect(),
             read_only: options.read_only,

@@ -247,12 +247,14 @@ struct Question {
     method: Method,
     token: Option<Vec<u8>>,
     ids: Vec<BlockId>,
+    /// Nothing but the bare query, as short as can be.
+    brief: bool,
     purpose: Purpose,
 }
 
 impl Question {
     fn new(to: SocketAddr, method: Method, purpose: Purpose) -> Self {
-        Self { to, contact: None, method, token: None, ids: Vec::new(), purpose }
+        Self { to, contact: None, method, token: None, ids: Vec::new(), brief: false, purpose }
     }
 }
 
@@ -478,15 +480,18 @@ impl Machine {
 
     /// Sends an answer, as long as it may be.
     fn reply(&mut self, to: SocketAddr, transaction: Vec<u8>, body: Body, now: Instant) {
+        let limit = self.guard.allowance(to, now);
+        // What a stranger need not know leaves it some credit: enough of it buys a ping.
+        let is_proven = limit == usize::MAX;
         let message = Message {
             transaction,
             body,
-            version: Some(VERSION.to_vec()),
-            ip: Some(to),
+            version: is_proven.then(|| VERSION.to_vec()),
+            ip: is_proven.then_some(to),
             read_only: false,
             extra: Extra::new(),
         };
-        let limit = self.guard.allowance(to, now).min(MAX_SENT_DATAGRAM_LEN);
+        let limit = limit.min(MAX_SENT_DATAGRAM_LEN);
         if let Some(datagram) = fit(message, limit) {
             self.guard.sent(to, datagram.len());
             self.send(to, datagram);
@@ -497,7 +502,7 @@ impl Machine {
 
     /// Asks a node something, as soon as manners allow. False if too much is under way.
     fn ask(&mut self, question: Question, now: Instant) -> bool {
-        let Question { to, contact, method, token, ids, purpose } = question;
+        let Question { to, contact, method, token, ids, brief, purpose } = question;
         let Some(id) = self.id(Family::of(&to)).filter(|_| self.queries.has_room()) else {
             return false;
         };
@@ -509,13 +514,13 @@ impl Machine {
             want: Want { v4: both, v6: both },
             method,
             token,
-            off: Some(OffQuery { ids, port: self.config.native_port }),
+            off: (!brief).then(|| OffQuery { ids, port: self.config.native_port }),
             extra: Extra::new(),
         };
         let message = Message {
             transaction: transaction.to_be_bytes().to_vec(),
             body: Body::Query(query),
-            version: Some(VERSION.to_vec()),
+            version: (!brief).then(|| VERSION.to_vec()),
             ip: None,
             read_only: self.config.read_only,
             extra: Extra::new(),

@@ -78,11 +78,7 @@ impl Swarms {
     }
 }
 
-async fn look_for_records(
-    announcer: &Announcer,
-    descriptor: BlockId,
-    found: mpsc::Sender<Record>,
-) {
+async fn look_for_records(announcer: &Announcer, descriptor: BlockId, found: mpsc::Sender<Record>) {
     let (mut told, mut pause) = (Vec::new(), LONELY_SEARCH_FIRST / 2);
     while told.len() < MAX_RECORDS {
         let began = Instant::now();

@@ -4,8 +4,8 @@
 //! served to whoever asks for it; one that is joined has trackers, web seeds and peers to dial
 //! besides, and wants what it is told to.
 
-use std::path::PathBuf;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,7 +176,8 @@ impl Swarms {
             Some(dht) => Some(rendezvous::join(dht, front.listen(), Arc::clone(&store))?),
             None => None,
         };
-        if let (Some(announcer), Some(true)) = (&announcer, options.dht.as_ref().map(|dht| dht.stays))
+        if let (Some(announcer), Some(true)) =
+            (&announcer, options.dht.as_ref().map(|dht| dht.stays))
         {
             tasks.spawn(say_that_we_are_native(Arc::clone(announcer), stop.child_token()));
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::catalog;
+use crate::cli::exit::CliError;
 use crate::limits::MAX_CONNECTIONS;
 use crate::peer::front::Limits;
-use crate::cli::exit::CliError;
 use crate::swarm::session::{DhtOptions, Options};
 
 use super::{Global, duration, size, tracker};

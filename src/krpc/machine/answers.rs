@@ -29,19 +29,22 @@ impl Machine {
         if query.token.as_ref().is_some_and(|token| self.tokens.check(token, from, now)) {
             self.guard.prove(from, now);
         }
+        let asker = Contact { id: query.id, address: from };
+        let is_new = !read_only && self.is_wanted(&asker, now);
+        let is_proven = self.guard.allowance(from, now) == usize::MAX;
         let mut response = Response::of(id);
         let body = match self.fill(&mut response, from, query, now) {
             Ok(()) => {
                 if let Some(off) = &query.off {
                     let have = off.ids.iter().map(|id| holdings.has(id));
                     response.off = Some(OffAnswer {
-                        cut: false,
+                        // Who asks again with the token is proven, and we can get to know it.
+                        cut: is_new && !is_proven,
                         have: have_bits(have),
                         on: self.gossip(from, now),
                         port: self.config.native_port,
                     });
-                    // Then it can ask again with it, and get all of the answer.
-                    if response.token.is_none() && self.guard.allowance(from, now) != usize::MAX {
+                    if response.token.is_none() && !is_proven {
                         response.token = Some(self.tokens.token(from, now).to_vec());
                     }
                 }
@@ -51,8 +54,14 @@ impl Machine {
         };
         self.reply(from, transaction, body, now);
         if !read_only {
-            self.meet(Contact { id: query.id, address: from }, now);
+            self.meet(asker, now);
         }
+    }
+
+    /// Whether there is a place for a node in the routing table.
+    pub(super) fn is_wanted(&self, contact: &Contact, now: Instant) -> bool {
+        let side = self.side(Family::of(&contact.address));
+        side.is_some_and(|side| side.table.wants(contact, now))
     }
 
     /// What a method answers, beside the id.

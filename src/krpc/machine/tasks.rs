@@ -193,7 +193,12 @@ impl Machine {
             let (method, ids) = (task.aim.method(), task.aim.ids().to_vec());
             let to = contact.address;
             let purpose = Purpose::Look(id);
-            let question = Question { to, contact: Some(contact), method, token, ids, purpose };
+            let question = Question {
+                contact: Some(contact),
+                token,
+                ids,
+                ..Question::new(to, method, purpose)
+            };
             if !self.ask(question, now)
                 && let Some(task) = self.tasks.get_mut(&id)
             {

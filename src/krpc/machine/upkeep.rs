@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use rand::rngs::StdRng;
 use rand::Rng;
+use rand::rngs::StdRng;
 
 use super::tasks::Purpose;
 use super::{
@@ -206,9 +206,9 @@ impl Machine {
     pub(super) fn meet(&mut self, contact: Contact, now: Instant) {
         let Some(side) = self.side_mut(Family::of(&contact.address)) else { return };
         side.table.queried_us(&contact, now);
-        if side.table.wants(&contact, now) && self.guard.allowance(contact.address, now) >= GREETING_LEN
-        {
-            self.check_on(contact, now);
+        let allowance = self.guard.allowance(contact.address, now);
+        if allowance >= GREETING_LEN && self.is_wanted(&contact, now) {
+            self.check(contact, allowance != usize::MAX, now);
         }
     }
 
@@ -225,8 +225,12 @@ impl Machine {
 
     /// Asks a node whether it is there.
     fn check_on(&mut self, contact: Contact, now: Instant) {
+        self.check(contact, false, now);
+    }
+
+    fn check(&mut self, contact: Contact, brief: bool, now: Instant) {
         let question = Question::new(contact.address, Method::Ping, Purpose::Ping(None));
-        self.ask(Question { contact: Some(contact), ..question }, now);
+        self.ask(Question { contact: Some(contact), brief, ..question }, now);
     }
 
     /// Takes an id that follows from our address, once that is known (BEP 42).

@@ -26,10 +26,10 @@ use crate::krpc::item::Item;
 use crate::krpc::machine::{Aim, Outcome};
 use crate::krpc::rendezvous::{Record, native_swarm, record_item, url_swarm};
 use crate::krpc::republish::{Errand, Republish};
+use crate::limits::BLOCK_LEN;
 use crate::limits::dht::{
     BUCKET_NODES, DHT_ANNOUNCES_AT_ONCE, LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST, NEAR_REMEMBERED,
 };
-use crate::limits::BLOCK_LEN;
 use crate::peer::live;
 
 /// Our place in the DHT, and what we have learnt there about where our torrents are announced.
