@@ -80,12 +80,11 @@ prop_compose! {
     }
 }
 
-/// A method, and the extra arguments without which it would not be the same again.
-fn method() -> impl Strategy<Value = (Method, Extra)> {
+fn method() -> impl Strategy<Value = Method> {
     let target = || any::<[u8; 20]>().prop_map(Target::from_bytes);
     let infohash = || any::<[u8; 20]>().prop_map(InfoHash::from_bytes);
     let announce = (infohash(), any::<(u16, bool, bool)>());
-    let known = prop_oneof![
+    prop_oneof![
         Just(Method::Ping),
         target().prop_map(|target| Method::FindNode { target }),
         infohash().prop_map(|infohash| Method::GetPeers { infohash }),
@@ -95,28 +94,18 @@ fn method() -> impl Strategy<Value = (Method, Extra)> {
         (target(), any::<Option<i64>>()).prop_map(|(target, seq)| Method::Get { target, seq }),
         (item(), any::<Option<i64>>()).prop_map(|(item, cas)| Method::Put { item, cas }),
         target().prop_map(|target| Method::OffFind { target }),
-    ];
-    let unknown = ("[A-Z]{0,9}", of((target(), any::<bool>()))).prop_map(|(name, aim)| {
-        let key = |(target, as_target): (Target, bool)| {
-            let key = if as_target { "target" } else { "info_hash" };
-            let value = [b"20:", target.as_bytes().as_slice()].concat();
-            (key.into(), value)
-        };
-        let target = aim.map(|(target, _)| target);
-        let method = Method::Unknown { name: name.into_bytes(), target };
-        (method, aim.map(key).into_iter().collect())
-    });
-    prop_oneof![7 => known.prop_map(|method| (method, Extra::new())), 1 => unknown]
+        ("[A-Z]{0,9}", of(target()))
+            .prop_map(|(name, target)| Method::Unknown { name: name.into_bytes(), target }),
+    ]
 }
 
 prop_compose! {
     fn query()(
-        id: [u8; 20], (method, mut needed) in method(), want: (bool, bool),
+        id: [u8; 20], method in method(), want: (bool, bool),
         token in of(bytes(MAX_TOKEN_LEN)), off in of(off_query()), extra in extra()
     ) -> Body {
-        needed.extend(extra);
         let want = Want { v4: want.0, v6: want.1 };
-        Body::Query(Query { id: NodeId::from_bytes(id), method, want, token, off, extra: needed })
+        Body::Query(Query { id: NodeId::from_bytes(id), method, want, token, off, extra })
     }
 }
 
@@ -128,7 +117,7 @@ prop_compose! {
         item in of(item()), off in of(off_answer()), extra in extra()
     ) -> Body {
         let mut response = Response { nodes, nodes6, values, token, off, extra, ..Response::of(NodeId::from_bytes(id)) };
-        // An answer has no salt (BEP 44): who asks knows it.
+        // No answer has a salt (BEP 44): who asks knows it.
         response.item = item.map(|item| RawItem { salt: Vec::new(), ..item });
         Body::Response(Box::new(response))
     }
