@@ -18,6 +18,7 @@ mod command_line;
 mod directories;
 mod durability;
 mod hostile;
+mod krpc_fuzz;
 mod limits;
 mod memory;
 mod metainfo_corpus;
