@@ -86,11 +86,12 @@ pub fn put_compact(out: &mut Vec<u8>, address: SocketAddr) {
     out.extend_from_slice(&address.port().to_be_bytes());
 }
 
-/// Reads an address in its compact form: exactly 6 or 18 bytes.
+/// Reads an address in its compact form: exactly 6 or 18 bytes. An IPv4 address that comes in IPv6
+/// clothes is read without them, because [`put_compact`] writes it so.
 #[must_use]
 pub fn from_compact(bytes: &[u8]) -> Option<SocketAddr> {
     let (ip, port) = bytes.split_last_chunk::<2>()?;
-    Some(SocketAddr::new(ip_from_compact(ip)?, u16::from_be_bytes(*port)))
+    Some(SocketAddr::new(ip_from_compact(ip)?.to_canonical(), u16::from_be_bytes(*port)))
 }
 
 /// Reads an address without a port: exactly 4 or 16 bytes.

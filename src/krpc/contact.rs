@@ -58,11 +58,13 @@ impl Contact {
         put_compact(out, self.address);
     }
 
-    /// Reads contacts of one family back to back; what is left over at the end is ignored.
+    /// Reads contacts of one family back to back; what is left over at the end is ignored, and so
+    /// is an IPv4 address in IPv6 clothes: written again it would have another length.
     pub fn all_from(bytes: &[u8], family: Family) -> impl Iterator<Item = Self> + '_ {
-        bytes.chunks_exact(family.contact_len()).filter_map(|one| {
+        bytes.chunks_exact(family.contact_len()).filter_map(move |one| {
             let (id, address) = one.split_first_chunk::<{ NodeId::LEN }>()?;
-            Some(Self { id: NodeId::from_bytes(*id), address: from_compact(address)? })
+            let address = from_compact(address).filter(|address| Family::of(address) == family)?;
+            Some(Self { id: NodeId::from_bytes(*id), address })
         })
     }
 
@@ -179,6 +181,19 @@ mod tests {
             assert_eq!(Contact::all_from(&bytes, family).collect::<Vec<_>>(), [contact; 2]);
             assert_eq!(Family::of(&contact.address), family);
         }
+    }
+
+    /// Among contacts of 38 bytes one of 26 would shift all that follow.
+    #[test]
+    fn passes_over_ipv4_in_ipv6_clothes() {
+        let [before, after] = ["[2001:db8::5]:1", "[2001:db8::6]:1"].map(contact);
+        let mut bytes = Vec::new();
+        before.put(&mut bytes);
+        bytes.extend_from_slice(&[7; 20]);
+        bytes.extend_from_slice(b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x08\x08\x08\x08\x1a\xe1");
+        after.put(&mut bytes);
+        let read: Vec<Contact> = Contact::all_from(&bytes, Family::V6).collect();
+        assert_eq!(read, [before, after]);
     }
 
     #[test]

@@ -87,7 +87,9 @@ fn method(
             (Method::Get { target: target()?, seq }, &["seq", "target"])
         }
         b"put" => {
-            let item = item(arguments).filter(|item| item.value.is_some()).ok_or("a value")?;
+            let salt = arguments.string("salt").unwrap_or_default();
+            let item =
+                item(arguments, salt).filter(|item| item.value.is_some()).ok_or("a value")?;
             let cas = arguments.integer("cas");
             (Method::Put { item, cas }, &["cas", "k", "salt", "seq", "sig", "v"])
         }
@@ -95,7 +97,7 @@ fn method(
         _ => {
             let target = ["target", "info_hash"].iter().find_map(|key| id20(arguments, key));
             let target = target.map(Target::from_bytes);
-            (Method::Unknown { name: name.to_vec(), target }, &[])
+            (Method::Unknown { name: name.to_vec(), target }, &["info_hash", "target"])
         }
     })
 }
@@ -114,7 +116,7 @@ fn response(answer: &Dict<'_>) -> Option<Response> {
             .take(MAX_VALUES)
             .collect(),
         token: token(answer),
-        item: item(answer),
+        item: item(answer, &[]),
         off: answer.dict("off").and_then(|off| OffAnswer::from_dict(&off)),
         extra: extra(answer, &ANSWER),
     })
@@ -133,12 +135,12 @@ fn error(list: &[u8]) -> KrpcError {
     KrpcError { code, message }
 }
 
-fn item(fields: &Dict<'_>) -> Option<RawItem> {
+fn item(fields: &Dict<'_>, salt: &[u8]) -> Option<RawItem> {
     let item = RawItem {
         value: fields.raw("v").map(<[u8]>::to_vec),
         key: fields.string("k").and_then(ItemKey::from_slice),
         signature: fields.string("sig").and_then(|bytes| bytes.try_into().ok()),
-        salt: fields.string("salt").unwrap_or_default().to_vec(),
+        salt: salt.to_vec(),
         seq: fields.integer("seq"),
     };
     (item != RawItem::default()).then_some(item)

@@ -101,8 +101,10 @@ impl Method {
 
     fn put(&self, arguments: &mut Fields) {
         match self {
-            Self::Ping | Self::Unknown { .. } => {}
-            Self::FindNode { target } | Self::OffFind { target } => {
+            Self::Ping | Self::Unknown { target: None, .. } => {}
+            Self::FindNode { target }
+            | Self::OffFind { target }
+            | Self::Unknown { target: Some(target), .. } => {
                 arguments.string("target", target.as_bytes());
             }
             Self::GetPeers { infohash } => arguments.string("info_hash", infohash.as_bytes()),

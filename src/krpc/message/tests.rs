@@ -1,5 +1,7 @@
 //! The messages that the BEPs show, and what strangers make of them.
 
+mod properties;
+
 use super::*;
 use crate::krpc::native::OffQuery;
 
