@@ -127,10 +127,7 @@ impl Neighbourhood {
                 let [a, b, c, _] = ip.octets();
                 Self::V4([a, b, c])
             }
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, g, h, ..] = ip.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
-            }
+            IpAddr::V6(ip) => Self::V6(ip.octets().first_chunk().copied().unwrap_or_default()),
         }
     }
 }

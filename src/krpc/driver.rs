@@ -325,8 +325,8 @@ impl Node {
 
     fn news(&mut self, task: TaskId, news: News) {
         let group = self.sinks.get(&task).and_then(|group| self.groups.get(group));
-        let given = group.map(|group| group.sink.news.try_send(news));
-        if let Some(Err(mpsc::error::TrySendError::Closed(_))) = given {
+        let Some(group) = group else { return };
+        if let Err(mpsc::error::TrySendError::Closed(_)) = group.sink.news.try_send(news) {
             self.sinks.remove(&task);
             self.machine.cancel(task);
         }

@@ -119,7 +119,7 @@ impl Lookup {
     }
 
     /// Whom to ask now; `None` until something changes, or for ever if [`is_done`](Self::is_done).
-    pub fn next(&mut self) -> Option<Ask> {
+    pub fn next_ask(&mut self) -> Option<Ask> {
         if self.asked >= LOOKUP_QUERIES || !self.may_ask() {
             return None;
         }
@@ -354,7 +354,7 @@ mod tests {
 
     /// Runs a lookup in a network where `knows` says what each node answers; `None` is silence.
     fn run(mut lookup: Lookup, knows: impl Fn(Contact) -> Option<Answer>) -> Lookup {
-        while let Some(Ask { contact, .. }) = lookup.next() {
+        while let Some(Ask { contact, .. }) = lookup.next_ask() {
             match knows(contact) {
                 Some(answer) => {
                     lookup.answered(contact.address, contact.id, answer);
@@ -389,15 +389,15 @@ mod tests {
     #[test]
     fn asks_three_at_a_time_and_more_while_some_are_slow() {
         let mut lookup = Lookup::new(TARGET, nodes(&(1..30).collect::<Vec<_>>()));
-        let first: Vec<_> = std::iter::from_fn(|| lookup.next()).collect();
+        let first: Vec<_> = std::iter::from_fn(|| lookup.next_ask()).collect();
         assert_eq!(first.len(), 3);
         lookup.is_slow(first[0].contact.address);
-        assert!(lookup.next().is_some() && lookup.next().is_none());
+        assert!(lookup.next_ask().is_some() && lookup.next_ask().is_none());
         for ask in &first[1..] {
             lookup.is_slow(ask.contact.address);
         }
         let more: Vec<_> = std::iter::from_fn(|| {
-            let ask = lookup.next()?;
+            let ask = lookup.next_ask()?;
             lookup.is_slow(ask.contact.address);
             Some(ask)
         })
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn a_node_with_another_id_is_a_liar() {
         let mut lookup = Lookup::new(TARGET, nodes(&[1]));
-        let ask = lookup.next().unwrap();
+        let ask = lookup.next_ask().unwrap();
         assert!(!lookup.answered(ask.contact.address, node(2).id, answer(&[5])));
         assert!(lookup.is_done() && lookup.closest().is_empty());
     }
@@ -434,13 +434,13 @@ mod tests {
     #[test]
     fn asks_again_with_the_token_of_an_answer_that_was_cut() {
         let mut lookup = Lookup::new(TARGET, nodes(&[1]));
-        let first = lookup.next().unwrap();
+        let first = lookup.next_ask().unwrap();
         let cut = Answer { cut: true, ..answer(&[]) };
         assert!(lookup.answered(first.contact.address, first.contact.id, cut.clone()));
-        let again = lookup.next().unwrap();
+        let again = lookup.next_ask().unwrap();
         assert_eq!((again.contact, again.token.as_deref()), (first.contact, Some(&b"token"[..])));
         assert!(lookup.answered(again.contact.address, again.contact.id, cut));
-        assert!(lookup.next().is_none() && lookup.is_done());
+        assert!(lookup.next_ask().is_none() && lookup.is_done());
         assert_eq!(found(&lookup), nodes(&[1]));
     }
 
@@ -473,7 +473,7 @@ mod tests {
         let mut lookup = Lookup::new(TARGET, nodes(&[60_000]));
         let mut next = 60_000;
         let mut asked = 0;
-        while let Some(ask) = lookup.next() {
+        while let Some(ask) = lookup.next_ask() {
             asked += 1;
             next -= 1;
             lookup.answered(ask.contact.address, ask.contact.id, answer(&[next]));

@@ -436,6 +436,7 @@ impl Machine {
     }
 
     /// The nodes of a network that we know.
+    #[must_use]
     pub fn contacts(&self, family: Family, now: Instant) -> Vec<(Contact, Standing)> {
         self.side(family).map(|side| side.table.contacts(now).collect()).unwrap_or_default()
     }
@@ -514,12 +515,12 @@ impl Machine {
             want: Want { v4: both, v6: both },
             method,
             token,
-            off: (!brief).then(|| OffQuery { ids, port: self.config.native_port }),
+            off: (!brief).then_some(OffQuery { ids, port: self.config.native_port }),
             extra: Extra::new(),
         };
         let message = Message {
             transaction: transaction.to_be_bytes().to_vec(),
-            body: Body::Query(query),
+            body: Body::Query(Box::new(query)),
             version: (!brief).then(|| VERSION.to_vec()),
             ip: None,
             read_only: self.config.read_only,

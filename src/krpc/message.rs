@@ -64,7 +64,7 @@ pub struct Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// It asks.
-    Query(Query),
+    Query(Box<Query>),
     /// It answers.
     Response(Box<Response>),
     /// It refuses.

@@ -51,7 +51,7 @@ pub const LOOKUP_QUERIES: u32 = 200;
 pub const LOOKUP_INSECURE: usize = BUCKET_NODES / 2;
 
 /// After so long without an answer another node of a lookup is asked as well, as libtorrent does.
-pub const QUERY_SLOW: Duration = Duration::from_millis(1_000);
+pub const QUERY_SLOW: Duration = Duration::from_secs(1);
 
 /// Queries that wait to be sent or answered: a thousand lookups at once would have no more.
 pub const MAX_PENDING: usize = 4_096;

@@ -64,10 +64,8 @@ impl SwarmArgs {
             download: self.down_limit,
             ..Limits::default()
         };
-        let dht = match global.dht(&self.dht)? {
-            Some(bootstrap) => Some(DhtOptions { bootstrap, stays, state: None }),
-            None => None,
-        };
+        let dht = global.dht(&self.dht)?;
+        let dht = dht.map(|bootstrap| DhtOptions { bootstrap, stays, state: None });
         Ok(Options { listen: self.listen, limits, dht })
     }
 }

@@ -50,6 +50,7 @@ enum Stage {
 }
 
 /// What became of a gift at a node.
+#[derive(Debug, Clone, Copy)]
 enum Stored<'a> {
     Kept,
     Refused(&'a KrpcError),
@@ -184,7 +185,7 @@ impl Machine {
             if task.stage != Stage::Looking {
                 return;
             }
-            let Some(Ask { contact, token }) = task.lookup.next() else {
+            let Some(Ask { contact, token }) = task.lookup.next_ask() else {
                 if task.lookup.is_done() {
                     self.looked(id, now);
                 }
@@ -274,7 +275,7 @@ impl Machine {
             Purpose::Bootstrap => self.bootstrapped(contact, &response, now),
             Purpose::Look(task) => {
                 self.tell(task, contact, &response, native);
-                self.go_on(task, contact, response, now);
+                self.go_on(task, contact, &response, now);
             }
             Purpose::Store(task) => self.stored(task, Stored::Kept, now),
         }
@@ -340,7 +341,7 @@ impl Machine {
     }
 
     /// Takes a lookup a step further by an answer.
-    fn go_on(&mut self, id: TaskId, from: Contact, response: Response, now: Instant) {
+    fn go_on(&mut self, id: TaskId, from: Contact, response: &Response, now: Instant) {
         let Some(task) = self.tasks.get(&id) else { return };
         let (family, for_natives) = (task.family, task.aim.is_for_natives());
         let contacts = self.believable(response.contacts(), from.address, family);

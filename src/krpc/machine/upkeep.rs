@@ -176,7 +176,6 @@ impl Machine {
         now: Instant,
     ) {
         self.guard.prove(pending.to, now);
-        let is_who = pending.contact.is_none_or(|expected| expected.id == contact.id);
         let family = Family::of(&contact.address);
         let Some(side) = self.side_mut(family).filter(|side| side.table.own() != contact.id) else {
             return;
@@ -184,7 +183,8 @@ impl Machine {
         if let Some(ip) = ip {
             side.votes.vote(ip.ip().to_canonical(), Host::of(contact.address), now);
         }
-        if is_who && let Some(doubtful) = side.table.answered(contact, now) {
+        // Under whatever id it answers now: nodes that learn their address take another one.
+        if let Some(doubtful) = side.table.answered(contact, now) {
             self.check_on(doubtful, now);
         }
         self.follow_our_address(family, now);

@@ -25,7 +25,7 @@ impl Message {
         let body = match top.string("y") {
             Some(b"q") => {
                 let lacks = |lacks| MessageError::Query { transaction: transaction.clone(), lacks };
-                Body::Query(query(&top).map_err(lacks)?)
+                Body::Query(Box::new(query(&top).map_err(lacks)?))
             }
             Some(b"r") => {
                 let answer = top.dict("r").ok_or(form("it answers nothing"))?;

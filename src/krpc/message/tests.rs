@@ -17,7 +17,7 @@ fn query(method: Method) -> Message {
         off: None,
         extra: Extra::new(),
     };
-    message(Body::Query(query))
+    message(Body::Query(Box::new(query)))
 }
 
 fn message(body: Body) -> Message {
@@ -57,7 +57,8 @@ fn reads_and_writes_what_bep_5_shows() {
     both_ways(b"d1:eli201e23:A Generic Error Ocurrede1:t2:aa1:y1:ee", &message(Body::Error(error)));
     let announce = b"d1:ad2:id20:abcdefghij012345678912:implied_porti1e9:info_hash20:mnopqrstuvwxyz1234564:porti6881e5:token8:aoeusnthe1:q13:announce_peer1:t2:aa1:y1:qe";
     let read = Message::decode(announce).unwrap();
-    let Body::Query(Query { method, token, .. }) = &read.body else { panic!("{read:?}") };
+    let Body::Query(query) = &read.body else { panic!("{read:?}") };
+    let Query { method, token, .. } = &**query;
     let wanted = Method::AnnouncePeer { infohash, port: 6881, implied_port: true, seed: false };
     assert_eq!((method, token.as_deref()), (&wanted, Some(&b"aoeusnth"[..])));
     assert_eq!(Message::decode(&read.encode()), Ok(read));

@@ -105,7 +105,7 @@ prop_compose! {
         token in of(bytes(MAX_TOKEN_LEN)), off in of(off_query()), extra in extra()
     ) -> Body {
         let want = Want { v4: want.0, v6: want.1 };
-        Body::Query(Query { id: NodeId::from_bytes(id), method, want, token, off, extra })
+        Body::Query(Box::new(Query { id: NodeId::from_bytes(id), method, want, token, off, extra }))
     }
 }
 

@@ -78,9 +78,10 @@ fn put_url_data(out: &mut Vec<u8>, url_data: &str) {
 
 pub(super) fn decode_announced(mut reader: Reader<'_>, ipv6: bool) -> Option<Reply> {
     let (interval, leechers, seeders) = (reader.u32()?, reader.u32()?, reader.u32()?);
-    let peers = match ipv6 {
-        true => all_from_compact::<18>(reader.0).collect(),
-        false => all_from_compact::<6>(reader.0).collect(),
+    let peers = if ipv6 {
+        all_from_compact::<18>(reader.0).collect()
+    } else {
+        all_from_compact::<6>(reader.0).collect()
     };
     Some(Reply {
         interval: Some(interval.into()),
