@@ -9,6 +9,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
@@ -66,6 +67,7 @@ pub struct Dht {
     orders: mpsc::Sender<Order>,
     searches: Arc<Semaphore>,
     addresses: Vec<SocketAddr>,
+    known: Arc<AtomicUsize>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -166,6 +168,7 @@ impl Dht {
         let names: Vec<String> = names.cloned().collect();
         let (orders, received) = mpsc::channel(MAX_SEARCHES);
         let stop = CancellationToken::new();
+        let known = Arc::new(AtomicUsize::new(0));
         let node = Node {
             machine: Machine::new(config, rand::random(), Instant::now()),
             sockets,
@@ -175,19 +178,26 @@ impl Dht {
             groups: BTreeMap::new(),
             pings: BTreeMap::new(),
             last_group: 0,
+            known: Arc::clone(&known),
         };
         let tasks = TaskTracker::new();
         tasks.spawn(node.run(received, stop.clone()));
         tasks.spawn(stop.clone().run_until_cancelled_owned(resolve(names, orders.clone())));
         tasks.close();
         let searches = Arc::new(Semaphore::new(MAX_SEARCHES));
-        Ok(Self { orders, searches, addresses, stop, tasks })
+        Ok(Self { orders, searches, addresses, known, stop, tasks })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Nodes that it knows at the moment.
+    #[must_use]
+    pub fn known_nodes(&self) -> usize {
+        self.known.load(Ordering::Relaxed)
     }
 
     /// Asks an address whether a node is there; `None` if none answers within seconds.
@@ -263,6 +273,8 @@ struct Node {
     groups: BTreeMap<u64, Group>,
     pings: BTreeMap<TaskId, oneshot::Sender<Option<Pong>>>,
     last_group: u64,
+    /// For those who only want to know how many nodes we know.
+    known: Arc<AtomicUsize>,
 }
 
 impl Node {
@@ -307,6 +319,7 @@ impl Node {
         while let Some(event) = self.machine.event() {
             self.tell(event);
         }
+        self.known.store(self.machine.known_nodes(), Ordering::Relaxed);
     }
 
     fn tell(&mut self, event: Event) {

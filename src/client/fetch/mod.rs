@@ -1,9 +1,11 @@
 //! Fetch: brings the blocks of a URL that are not here.
 //!
 //! The rungs so far: the local store; packs and shards whose torrents list their blocks; then the
-//! BitTorrent swarm that carries the URL's blocks, with its trackers and web seeds. The swarm's
-//! infohash comes from the caller (a magnet link, a `.torrent` file), from the URL's hints, or from
-//! the catalog. Only pieces with missing blocks are asked for, and for a range of the stream only
+//! BitTorrent swarm that carries the URL's blocks, with its trackers, web seeds and the DHT. The
+//! swarm's infohash comes from the caller (a magnet link, a `.torrent` file), from the URL's hints,
+//! from the catalog, or from a record in the DHT. Who knows the URL can write false records: the
+//! torrent that one names is believed only when its first block is the descriptor, and given up for
+//! another one else. Only pieces with missing blocks are asked for, and for a range of the stream only
 //! those of the range and the descriptor. There is a deadline, a limit to how long nothing may
 //! happen, and at any moment an account of what is being waited for.
 //!
@@ -40,16 +42,26 @@ pub struct Waiting {
     pub blocks: u64,
     /// How the swarms stand together; no blocks while metadata is being looked for.
     pub swarm: SwarmStatus,
+    /// Torrents that may have the blocks.
+    pub torrents: u64,
+    /// Nodes of the DHT that we know, if it is asked.
+    pub dht_nodes: Option<u64>,
 }
 
 impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { missing, blocks, swarm } = self;
+        let Self { missing, blocks, swarm, torrents, dht_nodes } = self;
         write!(f, "waiting for {missing} of {blocks} blocks; ")?;
-        if swarm.blocks == 0 {
+        if *torrents == 0 {
+            write!(f, "asking the DHT which torrent has them; ")?;
+        } else if swarm.blocks == 0 {
             write!(f, "looking for a peer that knows the torrent; ")?;
         }
-        write!(f, "swarm: {} of {} peers connected", swarm.peers, swarm.known_peers)
+        write!(f, "swarm: {} of {} peers connected", swarm.peers, swarm.known_peers)?;
+        match dht_nodes {
+            Some(nodes) => write!(f, ", DHT: {nodes} nodes known"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -98,8 +110,8 @@ impl Client {
             return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
-        if candidates.is_empty() {
-            let why = "no swarm (the URL does not name one)";
+        if candidates.is_empty() && ways.swarms.dht.is_none() {
+            let why = "no swarm (the URL does not name one, and the DHT is not asked)";
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
         let swarms = self.swarms(&ways.swarms).await?;

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::id::BlockId;
+use crate::krpc::rendezvous::Record;
 use crate::off::OffUrl;
-use crate::swarm::session::{Swarm, SwarmError, SwarmStatus, Swarms};
+use crate::swarm::session::{Swarm, SwarmError, SwarmStatus, Swarms, Wanted};
 use crate::torrent::metainfo::Info;
 
 use crate::client::arrivals::Arrivals;
@@ -18,7 +20,7 @@ use crate::client::survey::Survey;
 use crate::client::{Client, GetError};
 
 use super::plan::{Plan, places};
-use super::ways::Candidate;
+use super::ways::{Candidate, rumoured};
 use super::{Waiting, Ways};
 
 /// How often a download is looked at.
@@ -48,6 +50,8 @@ struct Slot {
     swarm: Option<Swarm>,
     /// Blocks that were here when the plan was made.
     had: u64,
+    /// Why it was given up.
+    refused: Option<String>,
 }
 
 pub(super) struct Task<'a> {
@@ -60,9 +64,24 @@ pub(super) struct Task<'a> {
     slots: Vec<Slot>,
     /// Whether what is wanted must be decided anew.
     stale: bool,
+    /// Nodes of the DHT that were known when it was last looked at.
+    dht_nodes: Option<u64>,
 }
 
 impl Slot {
+    fn new(candidate: Candidate) -> Self {
+        let places = candidate.ids.as_deref().map(places);
+        Self { candidate, places, swarm: None, had: 0, refused: None }
+    }
+
+    /// Gives the swarm up.
+    fn refuse(&mut self, error: &SwarmError) {
+        let why = std::error::Error::source(error).map(ToString::to_string);
+        self.refused = Some(why.unwrap_or_else(|| error.to_string()));
+        self.swarm = None;
+        self.had = 0;
+    }
+
     fn status(&self, swarms: &Swarms) -> SwarmStatus {
         let joining = || swarms.status_of(self.candidate.wanted.infohash);
         self.swarm.as_ref().map_or_else(joining, Swarm::status)
@@ -80,15 +99,10 @@ impl<'a> Task<'a> {
         survey: &Survey,
         candidates: Vec<Candidate>,
     ) -> Self {
-        let slot = |candidate: Candidate| Slot {
-            places: candidate.ids.as_deref().map(places),
-            candidate,
-            swarm: None,
-            had: 0,
-        };
-        let slots = candidates.into_iter().map(slot).collect();
-        let survey = survey.clone();
-        Self { client, url, ways, stop, survey, started: Instant::now(), slots, stale: true }
+        let slots = candidates.into_iter().map(Slot::new).collect();
+        let (survey, started) = (survey.clone(), Instant::now());
+        let (stale, dht_nodes) = (true, None);
+        Self { client, url, ways, stop, survey, started, slots, stale, dht_nodes }
     }
 
     /// Downloads until all is here that was asked for, or no longer.
@@ -97,19 +111,22 @@ impl<'a> Task<'a> {
         swarms: &Swarms,
         watch: &mut (dyn FnMut(&Waiting) + Send),
     ) -> Result<End, GetError> {
-        let wanted: Vec<_> = self.slots.iter().map(|slot| slot.candidate.wanted.clone()).collect();
         let mut joining: Vec<(usize, Joining<'_>)> = Vec::new();
-        for (at, wanted) in wanted.iter().enumerate() {
-            joining.push((at, Box::pin(swarms.join(wanted))));
+        for (at, slot) in self.slots.iter().enumerate() {
+            joining.push((at, join(swarms, slot.candidate.wanted.clone())));
         }
+        let mut records = self.records(swarms);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_change = (Instant::now(), SwarmStatus::default());
         loop {
             // What comes while this looks at what has come is not missed.
             let change = self.any_change();
+            self.dht_nodes = swarms.dht().map(|dht| dht.known_nodes() as u64);
+            self.refuse_rumours();
             if (self.stale || self.has_come(&joining)?)
-                && let Some(end) = block_in_place(|| self.decide(!joining.is_empty()))?
+                && let Some(end) =
+                    block_in_place(|| self.decide(!joining.is_empty() || records.is_some()))?
             {
                 return Ok(end);
             }
@@ -125,6 +142,12 @@ impl<'a> Task<'a> {
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(End::Stopped),
                 (at, joined) = first(&mut joining) => self.joined(at, joined)?,
+                record = next_record(&mut records) => {
+                    if let Some(at) = self.rumour(&record) {
+                        let wanted = self.slots.get(at).map(|slot| slot.candidate.wanted.clone());
+                        joining.extend(wanted.map(|wanted| (at, join(swarms, wanted))));
+                    }
+                }
                 () = change => {}
                 _ = ticks.tick() => {}
             }
@@ -132,25 +155,65 @@ impl<'a> Task<'a> {
     }
 
     fn joined(&mut self, at: usize, joined: Result<Swarm, SwarmError>) -> Result<(), GetError> {
-        let swarm = joined?;
-        if let Some(slot) = self.slots.get_mut(at) {
-            slot.had = swarm.status().have;
-            slot.swarm = Some(swarm);
+        let Some(slot) = self.slots.get_mut(at) else { return Ok(()) };
+        match joined {
+            Ok(swarm) => {
+                slot.had = swarm.status().have;
+                slot.swarm = Some(swarm);
+            }
+            Err(error) if slot.candidate.rumoured => slot.refuse(&error),
+            Err(error) => return Err(error.into()),
         }
         self.stale = true;
         Ok(())
     }
 
+    /// What the DHT says which torrents carry the URL, if that is not known for sure.
+    fn records(&self, swarms: &Swarms) -> Option<mpsc::Receiver<Record>> {
+        let own = self.slots.iter().find(|slot| slot.places.is_none());
+        let is_sure = own.is_some_and(|slot| slot.candidate.wanted.info.is_some());
+        let descriptor = self.url.descriptor().filter(|_| !is_sure)?;
+        swarms.dht().map(|_| swarms.records(descriptor))
+    }
+
+    /// Follows a record to a torrent that was not heard of: its place.
+    fn rumour(&mut self, record: &Record) -> Option<usize> {
+        let infohash = record.infohash;
+        let is_known = |slot: &Slot| slot.candidate.wanted.infohash == infohash;
+        if self.slots.iter().any(is_known) || record.blocks > self.url.max_blocks() {
+            return None;
+        }
+        self.slots.push(Slot::new(rumoured(self.url, self.ways, infohash, &self.survey)));
+        Some(self.slots.len() - 1)
+    }
+
+    /// Gives up torrents of rumour that turn out to be something else.
+    fn refuse_rumours(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.candidate.rumoured) {
+            if let Some(Err(error)) = slot.swarm.as_ref().map(Swarm::wanted) {
+                slot.refuse(&error);
+                self.stale = true;
+            }
+        }
+    }
+
     /// Whether everything that is wanted has come; an error if it cannot any more.
     fn has_come(&self, joining: &[(usize, Joining<'_>)]) -> Result<bool, GetError> {
-        Ok(self.slots.len() > joining.len() && self.wanted()? == 0)
+        let given_up = self.slots.iter().filter(|slot| slot.refused.is_some()).count();
+        Ok(self.slots.len() > joining.len() + given_up && self.wanted()? == 0)
     }
 
     /// Pieces that are wanted and have not come; an error if they cannot any more.
     fn wanted(&self) -> Result<u64, GetError> {
         let mut wanted = 0;
-        for swarm in self.slots.iter().filter_map(|slot| slot.swarm.as_ref()) {
-            wanted += u64::from(swarm.wanted()?);
+        for slot in &self.slots {
+            match slot.swarm.as_ref().map(Swarm::wanted) {
+                Some(Ok(count)) => wanted += u64::from(count),
+                // What is given up the next time.
+                Some(Err(_)) if slot.candidate.rumoured => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => {}
+            }
         }
         Ok(wanted)
     }
@@ -220,7 +283,9 @@ impl<'a> Task<'a> {
     fn waiting(&self, swarm: SwarmStatus) -> Waiting {
         let had: u64 = self.slots.iter().map(|slot| slot.had).sum();
         let missing = self.survey.lacking().saturating_sub(swarm.have.saturating_sub(had));
-        Waiting { missing, blocks: self.survey.blocks, swarm }
+        let torrents = self.slots.iter().filter(|slot| slot.refused.is_none()).count() as u64;
+        let (blocks, dht_nodes) = (self.survey.blocks, self.dht_nodes);
+        Waiting { missing, blocks, swarm, torrents, dht_nodes }
     }
 
     /// Is over when a swarm changes after this was called.
@@ -251,7 +316,12 @@ impl<'a> Task<'a> {
         let counted = |count: usize, what: &str| {
             format!("{count} {what}{}", if count == 1 { "" } else { "s" })
         };
+        let dht = self.dht_nodes.map(|nodes| format!("the DHT ({nodes} nodes known)"));
         let swarm = |slot: &Slot| {
+            if let Some(why) = &slot.refused {
+                let infohash = slot.candidate.wanted.infohash;
+                return format!("swarm {infohash}, which somebody in the DHT named ({why})");
+            }
             let status = slot.status(swarms);
             let sources = &slot.candidate.wanted.sources;
             let web = match sources.web_seeds.len() {
@@ -267,7 +337,8 @@ impl<'a> Task<'a> {
                 status.peers,
             )
         };
-        std::iter::once("the store".into()).chain(self.slots.iter().map(swarm)).collect()
+        let asked = std::iter::once("the store".into()).chain(self.slots.iter().map(swarm));
+        asked.chain(dht).collect()
     }
 
     /// The URL's own torrent, if it was joined.
@@ -292,6 +363,21 @@ fn want_own(swarm: &Swarm, survey: &Survey, plan: &Plan) -> u32 {
     let unknown = plan.unknown.as_ref();
     let unknown = unknown.map(|range| swarm.want(range.start..range.end.min(swarm.blocks())));
     known + unknown.unwrap_or(0)
+}
+
+fn join(swarms: &Swarms, wanted: Wanted) -> Joining<'_> {
+    Box::pin(async move { swarms.join(&wanted).await })
+}
+
+/// The next record; never, if there are none any more.
+async fn next_record(records: &mut Option<mpsc::Receiver<Record>>) -> Record {
+    if let Some(receiver) = records {
+        if let Some(record) = receiver.recv().await {
+            return record;
+        }
+        *records = None;
+    }
+    std::future::pending().await
 }
 
 /// The swarm that is joined first.

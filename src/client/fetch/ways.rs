@@ -47,6 +47,8 @@ pub(super) struct Candidate {
     pub(super) wanted: Wanted,
     /// Its blocks, if it is not the URL's own torrent but one that lists them.
     pub(super) ids: Option<Vec<BlockId>>,
+    /// Somebody in the DHT named it: if it is of no use, others may be.
+    pub(super) rumoured: bool,
 }
 
 impl Client {
@@ -80,15 +82,9 @@ impl Client {
                 Some(torrent) => Some(torrent.info.clone()),
                 None => self.remembered(infohash)?,
             };
-            let wanted = Wanted {
-                infohash,
-                info,
-                sources: own_sources(url, ways, own),
-                max_blocks: url.max_blocks(),
-                first: url.descriptor(),
-                known: (0..).zip(survey.order.iter().copied()).collect(),
-            };
-            candidates.push(Candidate { wanted, ids: None });
+            let sources = own_sources(url, ways, own);
+            let wanted = Wanted { info, sources, ..wanted(url, infohash, survey) };
+            candidates.push(Candidate { wanted, ids: None, rumoured: false });
         }
         Ok(candidates)
     }
@@ -96,6 +92,30 @@ impl Client {
     fn remembered(&self, infohash: InfoHash) -> Result<Option<Info>, GetError> {
         let raw = self.catalog.info_dict(infohash)?;
         Ok(raw.and_then(|raw| Info::decode(raw.into()).ok()))
+    }
+}
+
+/// A torrent that somebody in the DHT says carries a URL.
+pub(super) fn rumoured(
+    url: &OffUrl,
+    ways: &Ways,
+    infohash: InfoHash,
+    survey: &Survey,
+) -> Candidate {
+    let sources = own_sources(url, ways, None);
+    let wanted = Wanted { sources, ..wanted(url, infohash, survey) };
+    Candidate { wanted, ids: None, rumoured: true }
+}
+
+/// The torrent of a URL, with nothing known about it.
+fn wanted(url: &OffUrl, infohash: InfoHash, survey: &Survey) -> Wanted {
+    Wanted {
+        infohash,
+        info: None,
+        sources: Sources::default(),
+        max_blocks: url.max_blocks(),
+        first: url.descriptor(),
+        known: (0..).zip(survey.order.iter().copied()).collect(),
     }
 }
 
@@ -130,7 +150,7 @@ fn listing(torrent: &Metainfo, ways: &Ways) -> Option<Candidate> {
         first: None,
         known: (0..).zip(ids.iter().copied()).collect(),
     };
-    Some(Candidate { wanted, ids: Some(ids) })
+    Some(Candidate { wanted, ids: Some(ids), rumoured: false })
 }
 
 fn named<'a>(

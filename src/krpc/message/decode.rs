@@ -76,7 +76,7 @@ fn method(
         b"announce_peer" => {
             let flag = |key| arguments.integer(key).is_some_and(|number| number != 0);
             let implied_port = flag("implied_port");
-            let port = arguments.integer("port").and_then(|port| u16::try_from(port).ok());
+            let port = port(arguments);
             let port = port.or(implied_port.then_some(0)).ok_or("a port")?;
             let (infohash, seed) = (infohash()?, flag("seed"));
             let method = Method::AnnouncePeer { infohash, port, implied_port, seed };
@@ -100,6 +100,13 @@ fn method(
             (Method::Unknown { name: name.to_vec(), target }, &["info_hash", "target"])
         }
     })
+}
+
+/// The port of an announce. aria2 writes it as a string of digits.
+fn port(arguments: &Dict<'_>) -> Option<u16> {
+    let digits = || std::str::from_utf8(arguments.string("port")?).ok()?.parse().ok();
+    let number = arguments.integer("port").and_then(|port| u16::try_from(port).ok());
+    number.or_else(digits)
 }
 
 fn response(answer: &Dict<'_>) -> Option<Response> {
