@@ -14,19 +14,17 @@ were sent later instead. With "patience" it is null once so many seconds have pa
     {"queries": ["64..65"]}
 
 tells what queries of a method have come in so far. It answers `ping`, `find_node`, `get_peers` and
-`announce_peer`, and as an offswarm node would: with `off` beside the ordinary answer.
-It ends when stdin does.
+`announce_peer`, and as an offswarm node would: with `off` beside the ordinary answer. It ends when
+stdin does.
 """
 
 import argparse
-import hashlib
 import json
-import selectors
+import select
 import socket
 import sys
 import time
 
-ID = hashlib.sha1(b"probe").digest()
 # How long until a node is asked whether it is still there, and when it is given up.
 ASK_AGAIN = 0.25
 PATIENCE = 60
@@ -67,9 +65,10 @@ def address(text):
 
 
 class Probe:
-    def __init__(self, listen):
+    def __init__(self, listen, id):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(listen)
+        self.id = id
         self.heard = []
         self.pings = 0
 
@@ -99,7 +98,7 @@ class Probe:
     def ping(self, to):
         self.pings += 1
         transaction = b"p%07d" % self.pings
-        query = {b"a": {b"id": ID}, b"q": b"ping", b"t": transaction, b"y": b"q"}
+        query = {b"a": {b"id": self.id}, b"q": b"ping", b"t": transaction, b"y": b"q"}
         self.socket.sendto(encode(query), to)
         return transaction
 
@@ -109,24 +108,24 @@ class Probe:
         try:
             datagram, sender = self.socket.recvfrom(65536)
             message = decode(datagram)[0]
-        except (TimeoutError, ConnectionError, ValueError):
+        except (OSError, ValueError):
             return None
         if message.get(b"y") != b"q":
             return datagram, sender
-        self.heard.append((message[b"q"].decode(), datagram))
-        if message[b"q"] in (b"ping", b"find_node", b"get_peers", b"announce_peer"):
-            answer = {b"r": response(message[b"q"]), b"t": message[b"t"], b"y": b"r"}
-            self.socket.sendto(encode(answer), sender)
+        self.answer(sender, message, datagram)
         return None
 
-
-def response(method):
-    answer = {b"id": ID, b"off": EXTENSION}
-    if method in (b"find_node", b"get_peers"):
-        answer[b"nodes"] = b""
-    if method == b"get_peers":
-        answer[b"token"] = b"token"
-    return answer
+    def answer(self, sender, query, datagram):
+        method = query[b"q"]
+        self.heard.append((method.decode(), datagram))
+        if method not in (b"ping", b"find_node", b"get_peers", b"announce_peer"):
+            return
+        response = {b"id": self.id, b"off": EXTENSION}
+        if method in (b"find_node", b"get_peers"):
+            response[b"nodes"] = b""
+        if method == b"get_peers":
+            response[b"token"] = b"token"
+        self.socket.sendto(encode({b"r": response, b"t": query[b"t"], b"y": b"r"}), sender)
 
 
 def obey(probe, order):
@@ -141,21 +140,20 @@ def obey(probe, order):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--listen", required=True, metavar="ADDR:PORT")
-    probe = Probe(address(parser.parse_args().listen))
+    parser.add_argument("--id", required=True, metavar="HEX")
+    args = parser.parse_args()
+    probe = Probe(address(args.listen), bytes.fromhex(args.id))
     print(json.dumps({"listening": "%s:%d" % probe.socket.getsockname()}), flush=True)
-    waiting = selectors.DefaultSelector()
-    waiting.register(sys.stdin, selectors.EVENT_READ)
-    waiting.register(probe.socket, selectors.EVENT_READ)
+    # Without a buffer, whose lines select would not see.
+    orders = open(sys.stdin.fileno(), "rb", buffering=0)
     while True:
-        for key, _ in waiting.select():
-            if key.fileobj is probe.socket:
-                probe.receive(0.01)
-                continue
-            # A line at a time is told, and the next one only when this is answered.
-            line = sys.stdin.readline()
-            if not line:
-                return
-            print(json.dumps(obey(probe, json.loads(line))), flush=True)
+        if orders not in select.select([orders, probe.socket], [], [])[0]:
+            probe.receive(0)
+            continue
+        line = orders.readline()
+        if not line:
+            return
+        print(json.dumps(obey(probe, json.loads(line))), flush=True)
 
 
 main()

@@ -12,7 +12,7 @@ use crate::common::child::{Running, poll};
 use crate::libtorrent::python;
 use crate::net::Machine;
 
-use super::bencode::{bytes, decode, dict, encode, entry};
+use super::bencode::{bytes, decode, dict, encode, entry, int, with};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/krpc_probe.py");
 
@@ -26,12 +26,11 @@ const SOON: Duration = Duration::from_millis(200);
 pub(crate) struct Probe {
     running: Running,
     pub(crate) address: SocketAddr,
+    id: [u8; 20],
     asked: AtomicU32,
 }
 
 impl Probe {
-    pub(crate) const ID: [u8; 20] = *b"the id of the prober";
-
     pub(crate) fn start(machine: &Machine) -> Self {
         Self::start_at(machine, PORT)
     }
@@ -39,25 +38,28 @@ impl Probe {
     fn start_at(machine: &Machine, port: u16) -> Self {
         let mut command = machine.command(python());
         command.args([SCRIPT, "--listen", &machine.at(port).to_string()]);
+        let id = rand::random::<[u8; 20]>();
+        command.args(["--id", &HEXLOWER.encode(&id)]);
         let running = Running::start_obedient(&mut command);
         let told: Json = serde_json::from_str(&running.line()).unwrap();
         let address = told["listening"].as_str().unwrap().parse().unwrap();
-        Self { running, address, asked: AtomicU32::new(0) }
+        Self { running, address, id, asked: AtomicU32::new(0) }
     }
 
-    /// Waits until a node answers a ping. It asks from the node's own machine, so that the node
-    /// does not know of the machines of others what it was not told.
+    /// Waits until a node answers a ping. It asks from the node's own machine and as one that is
+    /// asked nothing (BEP 43), so that the node hears of no others by this. (rTorrent, aria2 and
+    /// Transmission do not know that, and keep a node that is gone for a while.)
     pub(crate) fn wait_for(machine: &Machine, node: SocketAddr) {
         let probe = Self::start_at(machine, 0);
-        let ping = probe.query("ping", dict([("id", bytes(Self::ID))]));
+        let ping = with(probe.query("ping", dict([])), "ro", int(1));
         poll(&format!("the node {node}"), || probe.order(node, &ping, Some(SOON)));
     }
 
-    /// A query with a transaction id of its own.
+    /// A query with the node's id and a transaction id of its own.
     pub(crate) fn query(&self, method: &str, arguments: Value) -> Value {
         let transaction = self.asked.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         dict([
-            ("a", arguments),
+            ("a", with(arguments, "id", bytes(self.id))),
             ("q", bytes(method)),
             ("t", bytes(&transaction[2..])),
             ("y", bytes("q")),
