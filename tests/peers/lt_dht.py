@@ -5,16 +5,16 @@
 
 Each node has an address that no other shares the first three bytes of, as many nodes take those for
 one. They know each other once they are told. What is told on stdin is one JSON object a line, with
-the number of the node, counted from 0; bytes are hexadecimal:
+the number of the node, counted from 0; salt and value are text, else bytes are hexadecimal:
 
     {"node": 0, "do": "add_node", "address": "127.2.0.10:40123"}
     {"node": 0, "do": "state"}
     {"node": 0, "do": "get_peers", "infohash": ".."}
-    {"node": 0, "do": "announce", "infohash": "..", "port": 7000}
+    {"node": 0, "do": "announce", "infohash": ".."}
     {"node": 0, "do": "put_immutable", "value": "x"}
     {"node": 0, "do": "get_immutable", "target": ".."}
-    {"node": 0, "do": "put_mutable", "seed": "..", "salt": "..", "value": "x"}
-    {"node": 0, "do": "get_mutable", "key": "..", "salt": ".."}
+    {"node": 0, "do": "put_mutable", "seed": "..", "salt": "x", "value": "x"}
+    {"node": 0, "do": "get_mutable", "key": "..", "salt": "x"}
     {"node": 0, "do": "add_torrent", "what": "FILE or magnet link", "folder": "/tmp/x"}
 
 What happens is told on stdout, one JSON object a line, first of all where each node listens:
@@ -22,14 +22,14 @@ What happens is told on stdout, one JSON object a line, first of all where each 
     {"event": "listening", "addresses": ["127.1.0.10:40123", "127.2.0.10:40124"]}
     {"event": "state", "node": 0, "nodes": 1}
     {"event": "peers", "node": 0, "infohash": "..", "peers": ["127.3.0.10:7000"]}
-    {"event": "announced", "node": 0, "infohash": ".."}
-    {"event": "put", "node": 0, "target": "..", "key": "..", "salt": "..", "stored": 1}
+    {"event": "put", "node": 0, "target": "..", "key": "..", "salt": "x", "stored": 1}
     {"event": "immutable", "node": 0, "target": "..", "value": "x"}
-    {"event": "mutable", "node": 0, "key": "..", "salt": "..", "seq": 1, "value": "x"}
+    {"event": "mutable", "node": 0, "key": "..", "salt": "x", "seq": 1, "value": "x"}
     {"event": "complete", "node": 0, "infohash": ".."}
 
-"peers" comes for each node that has some, "announced" once this is on its way. A value is text, and
-null if none was found. All ends when stdin does. Debian package: python3-libtorrent.
+"peers" comes for each node that has some. What is announced is the node's own port: the binding lacks
+the flags that `dht_announce` wants, so a torrent that nobody has is added. A value is null if none
+was found. All ends when stdin does. Debian package: python3-libtorrent.
 """
 
 import argparse
@@ -128,14 +128,13 @@ class Node:
         self.session.add_dht_node(address(order["address"]))
 
     def state(self, _):
-        self.say("state", nodes=self.session.status().dht_nodes)
+        self.session.post_session_stats()
 
     def get_peers(self, order):
         self.session.dht_get_peers(infohash(order["infohash"]))
 
     def announce(self, order):
-        self.session.dht_announce(infohash(order["infohash"]), order["port"], 0)
-        self.say("announced", infohash=order["infohash"])
+        self.add_torrent({"what": f"magnet:?xt=urn:btih:{order['infohash']}", "folder": "/"})
 
     def put_immutable(self, order):
         self.session.dht_put_immutable_item(order["value"])
@@ -145,11 +144,11 @@ class Node:
 
     def put_mutable(self, order):
         secret, public = key_pair(bytes.fromhex(order["seed"]))
-        salt = bytes.fromhex(order.get("salt", ""))
+        salt = order.get("salt", "").encode()
         self.session.dht_put_mutable_item(secret, public, order["value"].encode(), salt)
 
     def get_mutable(self, order):
-        salt = bytes.fromhex(order.get("salt", ""))
+        salt = order.get("salt", "").encode()
         self.session.dht_get_mutable_item(bytes.fromhex(order["key"]), salt)
 
     def add_torrent(self, order):
@@ -170,10 +169,14 @@ class Node:
                 tell(self, alert)
 
 
+def tell_state(node, alert):
+    node.say("state", nodes=alert.values["dht.dht_nodes"])
+
+
 def tell_put(node, alert):
     details = {"target": alert.target.to_bytes().hex(), "stored": alert.num_success}
     if any(alert.public_key):
-        details.update(key=alert.public_key.hex(), salt=alert.salt.hex())
+        details.update(key=alert.public_key.hex(), salt=alert.salt)
     node.say("put", **details)
 
 
@@ -184,7 +187,7 @@ def tell_immutable(node, alert):
 def tell_mutable(node, alert):
     # What is told meanwhile may be old.
     if alert.authoritative:
-        names = {"key": alert.key.hex(), "salt": alert.salt.hex()}
+        names = {"key": alert.key.hex(), "salt": alert.salt}
         node.say("mutable", **names, seq=alert.seq, value=text(alert.item))
 
 
@@ -202,11 +205,13 @@ def fail(node, alert):
     sys.exit(alert.message())
 
 
-def text(value):
-    return value.decode() if isinstance(value, bytes) else None
+def text(item):
+    value = (item or {}).get("value")
+    return value.decode(errors="replace") if value else None
 
 
 TELL = {
+    lt.session_stats_alert: tell_state,
     lt.dht_put_alert: tell_put,
     lt.dht_immutable_item_alert: tell_immutable,
     lt.dht_mutable_item_alert: tell_mutable,

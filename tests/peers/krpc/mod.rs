@@ -5,5 +5,6 @@
 
 mod bencode;
 mod node;
+mod private;
 mod probe;
 mod table;

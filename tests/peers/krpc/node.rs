@@ -12,7 +12,9 @@ use super::probe::Probe;
 
 /// A client with its DHT on, and one torrent, which it announces and whose peers it looks for.
 pub(crate) struct DhtNode<C> {
+    #[allow(dead_code, reason = "for tests of downloads; dropping it ends the client")]
     pub(crate) client: C,
+    #[allow(dead_code, reason = "for tests of downloads; dropping it removes the folders")]
     pub(crate) desk: Desk,
     /// Where it is asked, by UDP as by TCP.
     pub(crate) address: SocketAddr,
