@@ -23,13 +23,14 @@ What happens is told on stdout, one JSON object a line, first of all where each 
     {"event": "state", "node": 0, "nodes": 1}
     {"event": "peers", "node": 0, "infohash": "..", "peers": ["127.3.0.10:7000"]}
     {"event": "put", "node": 0, "target": "..", "key": "..", "salt": "x", "stored": 1}
-    {"event": "immutable", "node": 0, "target": "..", "value": "x"}
-    {"event": "mutable", "node": 0, "key": "..", "salt": "x", "seq": 1, "value": "x"}
+    {"event": "immutable", "node": 0, "target": "..", "value": "x", "told": ".."}
+    {"event": "mutable", "node": 0, "key": "..", "salt": "x", "seq": 1, "value": "x", "told": ".."}
     {"event": "complete", "node": 0, "infohash": ".."}
 
-"peers" comes for each node that has some. What is announced is the node's own port: the binding lacks
-the flags that `dht_announce` wants, so a torrent that nobody has is added. A value is null if none
-was found. All ends when stdin does. Debian package: python3-libtorrent.
+"peers" comes for each node that has some. What is announced is the node's own port: the binding
+lacks the flags that `dht_announce` wants, so a torrent that nobody has is added. A value is null if
+none was found, or if it is no text; then what libtorrent says of it is in "told".
+All ends when stdin does. Debian package: python3-libtorrent.
 """
 
 import argparse
@@ -181,14 +182,15 @@ def tell_put(node, alert):
 
 
 def tell_immutable(node, alert):
-    node.say("immutable", target=alert.target.to_bytes().hex(), value=text(alert.item))
+    target = alert.target.to_bytes().hex()
+    node.say("immutable", target=target, value=value(alert), told=alert.message())
 
 
 def tell_mutable(node, alert):
     # What is told meanwhile may be old.
     if alert.authoritative:
         names = {"key": alert.key.hex(), "salt": alert.salt}
-        node.say("mutable", **names, seq=alert.seq, value=text(alert.item))
+        node.say("mutable", **names, seq=alert.seq, value=value(alert), told=alert.message())
 
 
 def tell_peers(node, alert):
@@ -205,9 +207,12 @@ def fail(node, alert):
     sys.exit(alert.message())
 
 
-def text(item):
-    value = (item or {}).get("value")
-    return value.decode(errors="replace") if value else None
+def value(alert):
+    try:
+        return alert.item["value"].decode(errors="replace") or None
+    except RuntimeError:
+        # The binding reads nothing but text.
+        return None
 
 
 TELL = {

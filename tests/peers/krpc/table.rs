@@ -22,8 +22,9 @@ const KRPC: Record = Record {
 
 Written by the tests in `krpc/table.rs` with `OFFSWARM_BLESS=1`, and compared by them else. A cell
 names the keys of the response `r`, or the error; *same* is what the plain query gets. Each client
-runs in a network of its own with its DHT on, and knows one other node: the one that asks, which
-answers its queries with `off` beside the ordinary answer.
+runs in a network of its own with its DHT on. It is told one node, which answers it with `off` beside
+the ordinary answer: who announces a peer there has taken such an answer. Transmission looks nothing
+up before it knows nine nodes, so it announces none here.
 ",
 };
 
