@@ -1,7 +1,7 @@
 //! Child processes that do not outlive their test, and waiting for what they say.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,23 +29,41 @@ pub fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub struct Running {
     name: String,
     child: Child,
+    stdin: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts what takes orders on its standard input, and ends when that does.
+    pub fn start_obedient(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::piped())
+    }
+
+    fn start_with(command: &mut Command, stdin: Stdio) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let spawned = command.stdin(stdin).stdout(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("a piped stdout"));
         let (sender, lines) = channel();
         // Ends with the child, which closes its end of the pipe.
         thread::spawn(move || hand_on(stdout, &sender));
-        Self { name, child, lines }
+        Self { name, child, stdin, lines }
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Says a line to one that was started obedient.
+    pub fn tell(&self, line: &str) {
+        let mut stdin = self.stdin.as_ref().expect("one that was started obedient");
+        let told = stdin.write_all(format!("{line}\n").as_bytes());
+        told.unwrap_or_else(|error| panic!("cannot tell {} {line}: {error}", self.name));
     }
 
     /// The next line of its standard output.

@@ -9,8 +9,8 @@ What happens is told on stdout, one JSON object a line, in this order:
     {"event": "complete", "path": "/tmp/x/0b0cf6ec05bafd5b.off"}
 
 "complete" is said once the file is on the disk and its pieces can be had. Everything stays on
-loopback, or at the address that is told: no DHT, no local discovery, no port mapping, no peer
-exchange. Debian package: python3-libtorrent.
+loopback, or at the address that is told: no DHT unless it is asked for, no local discovery, no port
+mapping, no peer exchange. Debian package: python3-libtorrent.
 """
 
 import argparse
@@ -25,6 +25,14 @@ except ImportError:
 
 SETTINGS = {
     "enable_dht": False,
+    # A network of a test is a handful of nodes at addresses alike.
+    "dht_bootstrap_nodes": "",
+    "dht_enforce_node_id": False,
+    "dht_ignore_dark_internet": False,
+    "dht_prefer_verified_node_ids": False,
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_upload_rate_limit": 1_000_000,
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
@@ -55,6 +63,8 @@ def arguments():
     parser.add_argument("--folder", required=True, help="where the content goes")
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="ADDR:PORT")
     parser.add_argument("--peer", action="append", default=[], metavar="ADDR:PORT")
+    parser.add_argument("--dht", action="store_true", help="be a node of a DHT")
+    parser.add_argument("--node", action="append", default=[], metavar="ADDR:PORT")
     parser.add_argument(
         "--unchecked",
         action="store_true",
@@ -66,6 +76,7 @@ def arguments():
 def settings(args):
     return {
         **SETTINGS,
+        "enable_dht": args.dht,
         "listen_interfaces": args.listen,
         "outgoing_interfaces": args.listen.rsplit(":", 1)[0],
         "disable_hash_checks": args.unchecked,
@@ -96,6 +107,8 @@ def main():
     args = arguments()
     starter = os.getppid()
     session = lt.session(settings(args))
+    for node in args.node:
+        session.add_dht_node(address(node))
     handle = session.add_torrent(torrent(args))
     say("listening", port=session.listen_port())
     told, complete = None, False

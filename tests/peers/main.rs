@@ -27,6 +27,7 @@ mod announces;
 mod aria2;
 mod clients;
 mod journey;
+mod krpc;
 mod large;
 mod liar;
 mod libtorrent;

@@ -1,8 +1,8 @@
-//! Two machines and a wire between them, made of network namespaces.
+//! Machines and wires between them, made of network namespaces.
 //!
 //! Some clients ignore peers on loopback addresses, and no two of them need agree about ports. So
 //! a test gets a network of its own: `ours` and `theirs`, two namespaces that a virtual cable
-//! joins. There is no way out of them, neither a route nor another interface, and since each test
+//! joins, or any number of them at a virtual switch. There is no way out of them, neither a route nor another interface, and since each test
 //! has its own, addresses and ports can be the same in all tests.
 //!
 //! The namespaces have no names. Each lives as long as the process that was started with it, which
@@ -21,6 +21,11 @@ const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
 const CABLE: &str = "cable";
+
+/// The whole of any network, in which machines at a switch have a /24 each.
+const PREFIX_LEN: u8 = 16;
+
+const SWITCH: &str = "switch";
 
 /// What is first in a namespace: it says when it is there, and then keeps it.
 const KEEPER: &str = "ip link set lo up && echo up && exec sleep infinity";
@@ -100,7 +105,7 @@ impl Machine {
     }
 
     fn raise(&self) {
-        self.ip(["address", "add", &format!("{}/24", self.ip), "dev", CABLE]);
+        self.ip(["address", "add", &format!("{}/{PREFIX_LEN}", self.ip), "dev", CABLE]);
         self.ip(["link", "set", CABLE, "up"]);
     }
 }
@@ -124,6 +129,41 @@ impl Net {
     }
 }
 
+/// Machines at a switch that reach each other and nobody else.
+///
+/// Each has a /24 of its own, as nodes on one are taken for one by many nodes of a DHT.
+pub(crate) struct Lan {
+    /// The machine `k`, counted from 1, is 10.0.k.1.
+    pub(crate) machines: Vec<Machine>,
+    keepers: Vec<Running>,
+}
+
+impl Lan {
+    pub(crate) fn of(machines: u8) -> Self {
+        let at = keeper();
+        // A switch has no address.
+        let switch = Machine::of(&at, Ipv4Addr::UNSPECIFIED);
+        switch.ip(["link", "add", SWITCH, "type", "bridge"]);
+        switch.ip(["link", "set", SWITCH, "up"]);
+        let mut lan = Self { machines: Vec::new(), keepers: vec![at] };
+        for k in 1..=machines {
+            lan.plug(&switch, k);
+        }
+        lan
+    }
+
+    fn plug(&mut self, switch: &Machine, k: u8) {
+        let keeper = keeper();
+        let machine = Machine::of(&keeper, Ipv4Addr::new(10, 0, k, 1));
+        let (socket, there) = (format!("socket{k}"), keeper.id().to_string());
+        switch.ip(["link", "add", &socket, "type", "veth", "peer", CABLE, "netns", &there]);
+        switch.ip(["link", "set", &socket, "master", SWITCH, "up"]);
+        machine.raise();
+        self.machines.push(machine);
+        self.keepers.push(keeper);
+    }
+}
+
 /// Starts a program in a namespace of its own, and waits until that is there.
 fn keeper() -> Running {
     let mut command = Command::new(program("unshare", "util-linux"));
@@ -132,15 +172,25 @@ fn keeper() -> Running {
     keeper
 }
 
+fn reaches(machine: &Machine, to: &str) -> bool {
+    let mut command = machine.command(program("ip", "iproute2"));
+    command.args(["route", "get", to]).output().unwrap().status.success()
+}
+
 #[test]
 fn two_machines_reach_each_other_and_nobody_else() {
     let net = Net::new();
-    let reaches = |machine: &Machine, to: &str| {
-        let mut command = machine.command(program("ip", "iproute2"));
-        command.args(["route", "get", to]).output().unwrap().status.success()
-    };
     for machine in [&net.ours, &net.theirs] {
         assert!(reaches(machine, "10.0.0.1") && reaches(machine, "10.0.0.2"));
+        assert!(!reaches(machine, "10.1.0.1") && !reaches(machine, "192.0.2.1"));
+    }
+}
+
+#[test]
+fn machines_at_a_switch_reach_each_other_and_nobody_else() {
+    let lan = Lan::of(3);
+    for machine in &lan.machines {
+        assert!(["10.0.1.1", "10.0.2.1", "10.0.3.1"].iter().all(|to| reaches(machine, to)));
         assert!(!reaches(machine, "10.1.0.1") && !reaches(machine, "192.0.2.1"));
     }
 }

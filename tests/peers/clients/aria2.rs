@@ -16,7 +16,6 @@ use super::{CANNOT_BE_TOLD_PEERS, Client, Desk, PEER_PORT, STEER_PORT, Task, ver
 const SETTINGS: &[&str] = &[
     "--no-conf=true",
     "--disable-ipv6=true",
-    "--enable-dht=false",
     "--enable-dht6=false",
     "--bt-enable-lpd=false",
     "--enable-peer-exchange=false",
@@ -52,6 +51,14 @@ impl Client for Aria2 {
             .arg(format!("--listen-port={PEER_PORT}"))
             .arg(format!("--rpc-listen-port={STEER_PORT}"))
             .arg(format!("--dir={}", desk.content().display()));
+        match &desk.dht {
+            None => command.arg("--enable-dht=false"),
+            Some(_) => command
+                .arg("--enable-dht=true")
+                .arg(format!("--dht-listen-port={PEER_PORT}"))
+                .arg(format!("--dht-file-path={}", desk.state().join("dht.dat").display())),
+        };
+        command.args(desk.entry().map(|entry| format!("--dht-entry-point={entry}")));
         match &task.link {
             Link::Torrent(path) => command.arg(path),
             Link::Magnet(link) => command.arg(link),

@@ -40,7 +40,7 @@ impl Client for Deluge {
 
         let mut steering = desk.command(&python());
         steering.args([SCRIPT, "--port", &port]);
-        match &task.link {
+        match desk.link_to_entry(&task.link) {
             Link::Torrent(path) => steering.arg("--torrent").arg(path),
             Link::Magnet(link) => steering.arg("--magnet").arg(link),
         };
@@ -65,7 +65,7 @@ fn settings(desk: &Desk) -> Value {
     let ip = desk.address().ip();
     json!({
         "daemon_port": STEER_PORT,
-        "dht": false,
+        "dht": desk.has_dht(),
         "download_location": desk.content(),
         "geoip_db_location": "",
         "listen_interface": ip,

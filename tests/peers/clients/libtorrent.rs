@@ -25,6 +25,12 @@ impl Client for Libtorrent {
         let mut command = desk.command(&python());
         command.arg(SCRIPT).arg("--folder").arg(desk.content());
         command.arg("--listen").arg(desk.address().to_string());
+        if desk.has_dht() {
+            command.arg("--dht");
+        }
+        if let Some(entry) = desk.entry() {
+            command.arg("--node").arg(entry.to_string());
+        }
         match &task.link {
             Link::Torrent(path) => command.arg("--torrent").arg(path),
             Link::Magnet(link) => command.arg("--magnet").arg(link),

@@ -1,7 +1,8 @@
 //! Clients of others, each behind the same few verbs.
 //!
 //! Each runs in a network of its own (see `net`), in an empty folder, with one torrent. All that
-//! looks for strangers is switched off: DHT, local discovery, port mapping, peer exchange.
+//! looks for strangers is switched off: DHT (unless the desk is in one), local discovery, port
+//! mapping, peer exchange.
 
 mod aria2;
 mod deluge;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use offswarm::id::InfoHash;
+use serde_bencode::value::Value as Bencode;
 use tempfile::TempDir;
 
 use crate::journey::{Link, text};
@@ -73,20 +75,58 @@ pub(crate) struct Task {
 pub(crate) struct Desk {
     machine: Machine,
     folder: TempDir,
+    dht: Option<Dht>,
+}
+
+/// That a client is to be a node of a DHT, at its peer port.
+pub(crate) struct Dht {
+    /// The node that it is told. Without any it waits to be asked.
+    pub(crate) entry: Option<SocketAddr>,
 }
 
 impl Desk {
     pub(crate) fn new(machine: &Machine) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let desk = Self { machine: machine.clone(), folder };
+        let desk = Self { machine: machine.clone(), folder, dht: None };
         fs::create_dir(desk.content()).unwrap();
         fs::create_dir(desk.state()).unwrap();
         desk
     }
 
+    /// The desk of a client that is a node, too.
+    pub(crate) fn in_dht(machine: &Machine, entry: Option<SocketAddr>) -> Self {
+        Self { dht: Some(Dht { entry }), ..Self::new(machine) }
+    }
+
+    fn has_dht(&self) -> bool {
+        self.dht.is_some()
+    }
+
+    fn entry(&self) -> Option<SocketAddr> {
+        self.dht.as_ref()?.entry
+    }
+
+    /// A link that names the entry, too, for clients that are told nodes in no other way.
+    fn link_to_entry(&self, link: &Link) -> Link {
+        match (link, self.entry()) {
+            (Link::Magnet(link), Some(entry)) => Link::Magnet(format!("{link}&dht={entry}")),
+            (Link::Magnet(link), None) => Link::Magnet(link.clone()),
+            (Link::Torrent(path), None) => Link::Torrent(path.clone()),
+            (Link::Torrent(path), Some(entry)) => {
+                let named = self.state().join("named.torrent");
+                fs::write(&named, with_node(&fs::read(path).unwrap(), entry)).unwrap();
+                Link::Torrent(named)
+            }
+        }
+    }
+
     /// Where downloads go.
     pub(crate) fn content(&self) -> PathBuf {
         self.folder.path().join("content")
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     fn state(&self) -> PathBuf {
@@ -111,6 +151,17 @@ impl Desk {
     pub(crate) fn address(&self) -> SocketAddr {
         self.machine.at(PEER_PORT)
     }
+}
+
+/// A torrent file with the key `nodes` (BEP 5).
+fn with_node(torrent: &[u8], node: SocketAddr) -> Vec<u8> {
+    let Bencode::Dict(mut torrent) = serde_bencode::from_bytes(torrent).unwrap() else {
+        panic!("no torrent file");
+    };
+    let host = node.ip().to_string().into_bytes();
+    let node = vec![Bencode::Bytes(host), Bencode::Int(node.port().into())];
+    torrent.insert(b"nodes".to_vec(), Bencode::List(vec![Bencode::List(node)]));
+    serde_bencode::to_bytes(&Bencode::Dict(torrent)).unwrap()
 }
 
 /// What looks like a version in what a program says of itself.

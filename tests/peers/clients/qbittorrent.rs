@@ -33,7 +33,7 @@ impl Client for QBittorrent {
         let running = Running::start(&mut command);
         let client = Self { _running: running, machine: desk.machine.clone() };
         poll("qBittorrent to answer", || client.call("app/version", &[]));
-        let what = match &task.link {
+        let what = match desk.link_to_entry(&task.link) {
             Link::Torrent(path) => format!("torrents=@{}", path.display()),
             Link::Magnet(link) => format!("urls={link}"),
         };
@@ -83,7 +83,7 @@ fn settings(desk: &Desk) -> String {
         r"[BitTorrent]
 Session\AddExtensionToIncompleteFiles=false
 Session\BTProtocol=TCP
-Session\DHTEnabled=false
+Session\DHTEnabled={dht}
 Session\DefaultSavePath={content}
 Session\Interface=cable
 Session\InterfaceAddress={ip}
@@ -105,6 +105,7 @@ WebUI\Port={STEER_PORT}
 WebUI\UseUPnP=false
 ",
         content = desk.content().display(),
+        dht = desk.has_dht(),
         ip = desk.address().ip(),
     )
 }

@@ -77,6 +77,10 @@ impl RTorrent {
         let hash = task.infohash.to_string().to_uppercase();
         let client = Self { _running: running, socket, hash, peers: task.peers.clone() };
         poll("rTorrent to answer", || UnixStream::connect(&client.socket).ok());
+        if let Some(entry) = desk.entry() {
+            let answer = client.call("dht.add_node", &["", &entry.to_string()]);
+            assert!(!answer.contains(FAULT), "{answer}");
+        }
         let what = match &task.link {
             Link::Torrent(path) => path.to_str().unwrap(),
             Link::Magnet(link) => link,
@@ -127,6 +131,7 @@ fn settings(desk: &Desk, socket: &Path, dht: &str) -> String {
          network.port_range.set = {PEER_PORT}-{PEER_PORT}\n\
          network.port_random.set = no\n\
          network.scgi.open_local = {socket}\n\
+         dht.port.set = {PEER_PORT}\n\
          dht.mode.set = {dht}\n\
          log.open_file = \"log\", {log}\n\
          log.add_output = \"info\", \"log\"\n\

@@ -39,6 +39,9 @@ impl Client for Transmission {
 
     fn join(desk: &Desk, task: &Task) -> Self {
         desk.write("settings.json", &settings(desk).to_string());
+        if let Some(entry) = desk.entry() {
+            desk.write("dht.bootstrap", &format!("{} {}\n", entry.ip(), entry.port()));
+        }
         let mut command = desk.command(&program("transmission-daemon", "transmission-daemon"));
         command.args(["--foreground", "--log-error", "--config-dir"]).arg(desk.state());
         let running = Running::start(&mut command);
@@ -95,7 +98,7 @@ fn settings(desk: &Desk) -> Value {
     json!({
         "bind-address-ipv4": desk.address().ip(),
         "bind-address-ipv6": "::1",
-        "dht-enabled": false,
+        "dht-enabled": desk.has_dht(),
         "download-dir": desk.content(),
         "lpd-enabled": false,
         "peer-port": PEER_PORT,

@@ -1,0 +1,10 @@
+//! Stock clients as nodes of a DHT, in closed networks: what each answers to which query.
+//!
+//! It is foreign code that asks them (`krpc_probe.py`), so that what is found here does not depend
+//! on ours. What was found is recorded in `KRPC.md`.
+
+mod bencode;
+mod node;
+mod private;
+mod probe;
+mod table;
