@@ -19,7 +19,7 @@ use super::cat::ByteRange;
 use super::exit;
 
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
-pub(super) use swarm::{DhtFlags, Priority, ReportArgs, SeedArgs, SwarmArgs};
+pub(super) use swarm::{DhtFlags, LinkArgs, ReportArgs, SeedArgs, SwarmArgs};
 
 /// Share files as noise over BitTorrent: a client of the OFF System.
 #[derive(Debug, Parser)]
@@ -173,6 +173,8 @@ pub(super) struct ShareArgs {
     #[arg(long, value_name = "URL", value_parser = web_address)]
     pub(super) web_seed: Vec<String>,
     #[command(flatten)]
+    pub(super) links: LinkArgs,
+    #[command(flatten)]
     pub(super) swarm: SwarmArgs,
     #[command(flatten)]
     pub(super) report: ReportArgs,
@@ -194,6 +196,8 @@ pub(super) struct PublishArgs {
     /// An HTTP address of the content file, likewise; may be repeated
     #[arg(long, value_name = "URL", value_parser = web_address)]
     pub(super) web_seed: Vec<String>,
+    #[command(flatten)]
+    pub(super) links: LinkArgs,
     /// Write the torrent to a file too
     #[arg(long, value_name = "FILE")]
     pub(super) torrent_out: Option<PathBuf>,

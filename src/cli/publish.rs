@@ -63,6 +63,9 @@ pub(super) async fn run(
         Some(v2) if version == Version::V2 => Magnet::to_url_v2(&url, v2),
         _ => Magnet::to_url(&url),
     };
+    if args.links.bare {
+        url = url.canonical();
+    }
     let shown = Shown {
         url: url.to_string(),
         magnet: magnet.to_string(),

@@ -22,7 +22,7 @@ use crate::swarm::session::{Sources, Swarm, Swarms};
 use crate::torrent::magnet::Magnet;
 use crate::torrent::metainfo::{Info, Metainfo};
 
-use super::args::{Global, Priority, ReportArgs, SeedArgs, ShareArgs, SwarmArgs};
+use super::args::{Global, LinkArgs, ReportArgs, SeedArgs, ShareArgs, SwarmArgs};
 use super::exit::{CliError, Exit};
 use super::get::temporary;
 use super::home::parse_url;
@@ -87,7 +87,8 @@ pub(super) async fn share(
     } else {
         output.remark("the empty file has no blocks: its URL is all there is to it");
     }
-    show_published(&url, published.as_ref(), &swarms, &args.swarm, output)?;
+    let place = Place::of(&swarms, &args.swarm, args.links);
+    show_published(&url, published.as_ref(), place, output)?;
     run_until_stopped(swarms, seeding, &args.report, output, signals).await?;
     drop(client);
     Ok(if exit == Exit::Done { signals.end() } else { exit })
@@ -151,7 +152,7 @@ pub(super) async fn seed(
     let mut seeding = Vec::new();
     let mut hurt = None;
     for url in &urls {
-        match seed_one(&client, &swarms, url, &args.swarm, args.priority, output).await {
+        match seed_one(&client, &swarms, url, &args, output).await {
             Ok(swarm) => seeding.extend(swarm),
             Err(error) => {
                 hurt = Some(output.fail(&error));
@@ -222,9 +223,9 @@ async fn seed_all(
     }
     output.remark(&format!("seeding {torrents} torrents on {}", swarms.listen()));
     // Whoever does not read the list does not keep us from seeding.
-    let (client, address) = (client.clone(), (swarms.listen(), args.swarm.listen));
+    let (client, place) = (client.clone(), Place::of(&swarms, &args.swarm, args.links));
     let _listing = tokio::task::spawn_blocking(move || {
-        list(&client, address, output).unwrap_or_else(|error| {
+        list(&client, place, output).unwrap_or_else(|error| {
             output.fail(&error);
         });
     });
@@ -266,11 +267,7 @@ async fn seed_singly(
 }
 
 /// Prints every torrent of the catalog that carries an OFF URL, page by page.
-fn list(
-    client: &Client,
-    listen: (SocketAddr, Option<SocketAddr>),
-    output: Output,
-) -> Result<(), CliError> {
+fn list(client: &Client, place: Place, output: Output) -> Result<(), CliError> {
     let mut last = None;
     loop {
         let page = client.catalog().torrents_from(last, TORRENTS_AT_ONCE)?;
@@ -283,7 +280,7 @@ fn list(
                 url.hints.infohash = Some(infohash);
                 url.hints.trackers = record.trackers;
                 url.hints.web_seeds = client.catalog().standing(infohash)?.web_seeds;
-                show(url, info.blocks().unwrap_or(0), listen, output)?;
+                show(url, info.blocks().unwrap_or(0), place, output)?;
             }
         }
     }
@@ -305,15 +302,15 @@ async fn seed_one(
     client: &Client,
     swarms: &Swarms,
     url: &OffUrl,
-    swarm: &SwarmArgs,
-    priority: Option<Priority>,
+    args: &SeedArgs,
     output: Output,
 ) -> Result<Option<Swarm>, CliError> {
+    let SeedArgs { swarm, priority, links, .. } = args;
     let mut trackers = swarm.tracker.clone();
     trackers.extend(known_trackers(client, url)?);
     trackers.dedup();
     let mut published = tokio::task::block_in_place(|| publish(client, url, &trackers))?;
-    if let (Some(Published { metainfo, .. }), Some(priority)) = (&published, priority) {
+    if let (Some(Published { metainfo, .. }), Some(priority)) = (&published, *priority) {
         let change = move |standing: &mut Standing| standing.priority = priority.into();
         client.catalog().change_standing(metainfo.info.infohash, change)?;
     }
@@ -324,7 +321,7 @@ async fn seed_one(
         Some(published) => Some(start_seeding(swarms, published, swarm).await?),
         None => None,
     };
-    show_published(url, published.as_ref(), swarms, swarm, output)?;
+    show_published(url, published.as_ref(), Place::of(swarms, swarm, *links), output)?;
     Ok(seeding)
 }
 
@@ -363,8 +360,7 @@ async fn start_seeding(
 fn show_published(
     url: &OffUrl,
     published: Option<&Published>,
-    swarms: &Swarms,
-    args: &SwarmArgs,
+    place: Place,
     output: Output,
 ) -> Result<(), CliError> {
     let mut url = url.canonical();
@@ -374,27 +370,41 @@ fn show_published(
         url.hints.web_seeds.clone_from(&metainfo.web_seeds);
     }
     let blocks = published.map_or(0, |published| published.order.len() as u64);
-    show(url, blocks, (swarms.listen(), args.listen), output)?;
-    output.remark(&format!("seeding {blocks} blocks on {}; stop with Ctrl-C", swarms.listen()));
+    show(url, blocks, place, output)?;
+    output.remark(&format!("seeding {blocks} blocks on {}; stop with Ctrl-C", place.listen));
     Ok(())
 }
 
+/// Where we can be found, as links say it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    listen: SocketAddr,
+    asked: Option<SocketAddr>,
+    links: LinkArgs,
+}
+
+impl Place {
+    fn of(swarms: &Swarms, args: &SwarmArgs, links: LinkArgs) -> Self {
+        Self { listen: swarms.listen(), asked: args.listen, links }
+    }
+}
+
 /// Prints an OFF URL and its magnet link, with everything that helps to find the blocks: where we
-/// listen is added if it has a swarm.
-fn show(
-    mut url: OffUrl,
-    blocks: u64,
-    (listen, asked): (SocketAddr, Option<SocketAddr>),
-    output: Output,
-) -> Result<(), CliError> {
-    if url.hints.infohash.is_some() {
+/// listen is added if it has a swarm. A bare URL has nothing of it.
+fn show(mut url: OffUrl, blocks: u64, place: Place, output: Output) -> Result<(), CliError> {
+    let Place { listen, asked, links } = place;
+    if url.hints.infohash.is_some() && !links.bare {
         url.hints.peers = vec![reachable(listen, asked)];
     }
     let magnet = Magnet::to_url(&url).to_string();
+    let infohash = url.hints.infohash;
+    if links.bare {
+        url = url.canonical();
+    }
     let shown = Shared {
         url: url.to_string(),
         magnet: magnet.clone(),
-        infohash: url.hints.infohash.map(|infohash| infohash.to_string()),
+        infohash: infohash.map(|infohash| infohash.to_string()),
         blocks,
         listen,
     };

@@ -88,6 +88,14 @@ impl From<Priority> for catalog::Priority {
     }
 }
 
+/// What the links say that are printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(in crate::cli) struct LinkArgs {
+    /// Print the OFF URL without hints where to find its blocks: the DHT knows
+    #[arg(long)]
+    pub(in crate::cli) bare: bool,
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ReportArgs {
     /// Tell peers and rates so often [default: 1s on a terminal, 60s elsewhere]
@@ -109,6 +117,8 @@ pub(in crate::cli) struct SeedArgs {
     /// How much of the upload these URLs get beside others; it is remembered
     #[arg(long, value_name = "HOW", requires = "urls")]
     pub(in crate::cli) priority: Option<Priority>,
+    #[command(flatten)]
+    pub(in crate::cli) links: LinkArgs,
     #[command(flatten)]
     pub(in crate::cli) swarm: SwarmArgs,
     #[command(flatten)]
