@@ -310,6 +310,7 @@ impl Node {
                 socket.local_addr().is_ok_and(|address| Family::of(&address) == family)
             };
             let Some(socket) = self.sockets.iter().find(is_of) else { continue };
+            tracing::trace!(to = %transmit.to, datagram = %transmit.datagram.escape_ascii(), "sent");
             if let Err(error) = socket.try_send_to(&transmit.datagram, transmit.to)
                 && error.kind() != io::ErrorKind::WouldBlock
             {
@@ -398,6 +399,7 @@ impl Node {
             match socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
                     let datagram = buffer.get(..length).unwrap_or_default();
+                    tracing::trace!(%from, datagram = %datagram.escape_ascii(), "received");
                     self.machine.handle(from, datagram, &*self.holdings, Instant::now());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

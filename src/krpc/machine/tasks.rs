@@ -295,6 +295,9 @@ impl Machine {
             && let Some(task) = self.tasks.get_mut(&id)
         {
             task.lookup.is_slow(pending.to);
+            if !task.told {
+                self.open(Family::of(&pending.to), now);
+            }
             self.advance(id, now);
         }
     }

@@ -34,15 +34,15 @@ enum Stage {
     Asking {
         left: usize,
     },
-    /// The way to our own id is being looked for.
-    Joining,
+    /// The way to our own id is being looked for, and `open` if lookups need not wait for its end.
+    Joining { open: bool },
     Ready,
 }
 
 impl Bootstrap {
     /// Whether lookups can begin: we are in the network, or nobody is there.
     pub(super) fn is_ready(&self) -> bool {
-        self.stage == Stage::Ready
+        matches!(self.stage, Stage::Ready | Stage::Joining { open: true })
     }
 }
 
@@ -115,7 +115,7 @@ impl Machine {
         let target = side.table.own().target();
         let first = matches!(side.bootstrap.stage, Stage::Asking { .. });
         if first {
-            side.bootstrap.stage = Stage::Joining;
+            side.bootstrap.stage = Stage::Joining { open: false };
             side.bootstrap.failures = 0;
             self.start(Aim::Nodes(target), family, &seeds, false, now);
         }
@@ -139,9 +139,20 @@ impl Machine {
     /// A lookup of our own is over.
     pub(super) fn kept_up(&mut self, family: Family, now: Instant) {
         if let Some(side) = self.side_mut(family)
-            && side.bootstrap.stage == Stage::Joining
+            && matches!(side.bootstrap.stage, Stage::Joining { .. })
         {
             side.bootstrap.stage = Stage::Ready;
+            self.start_waiting(family, now);
+        }
+    }
+
+    /// Lets lookups begin before the way to our own id is found: enough nodes are known, or some
+    /// of them take their time.
+    pub(super) fn open(&mut self, family: Family, now: Instant) {
+        if let Some(side) = self.side_mut(family)
+            && side.bootstrap.stage == (Stage::Joining { open: false })
+        {
+            side.bootstrap.stage = Stage::Joining { open: true };
             self.start_waiting(family, now);
         }
     }
@@ -186,6 +197,9 @@ impl Machine {
         // Under whatever id it answers now: nodes that learn their address take another one.
         if let Some(doubtful) = side.table.answered(contact, now) {
             self.check_on(doubtful, now);
+        }
+        if self.side(family).is_some_and(|side| side.table.len() >= BUCKET_NODES) {
+            self.open(family, now);
         }
         self.follow_our_address(family, now);
         if let Some(off) = &response.off {
