@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::krpc::driver::Dht;
 use crate::peer::content::Traffic;
 use crate::peer::live::PeerStatus;
 use crate::swarm::session::Swarms;
@@ -31,6 +32,8 @@ struct Shown {
     received_per_second: u64,
     /// Bytes sent for each received; nothing was received if there is none.
     ratio: Option<f64>,
+    /// Nodes of the DHT that we know, if we take part in it.
+    dht_nodes: Option<usize>,
     swarms: Vec<ShownSwarm>,
 }
 
@@ -78,8 +81,9 @@ impl Report {
     pub(super) fn tell(&mut self, swarms: &Swarms) -> Result<(), CliError> {
         let shown = self.look(swarms);
         let ratio = shown.ratio.map_or(String::new(), |ratio| format!(", ratio {ratio:.2}"));
+        let dht = shown.dht_nodes.map_or(String::new(), |nodes| format!(", DHT {nodes} nodes"));
         let text = format!(
-            "{} torrents in use, {} peers, {} up ({}/s), {} down ({}/s){ratio}",
+            "{} torrents in use, {} peers, {} up ({}/s), {} down ({}/s){ratio}{dht}",
             shown.torrents,
             shown.peers,
             bytes(shown.sent),
@@ -111,6 +115,7 @@ impl Report {
             sent_per_second: rate(sent, sent_then),
             received_per_second: rate(received, received_then),
             ratio: ratio(sent, received),
+            dht_nodes: swarms.dht().map(Dht::known_nodes),
             swarms: live
                 .into_iter()
                 .map(|(infohash, peers)| ShownSwarm {

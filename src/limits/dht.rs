@@ -154,7 +154,7 @@ pub const DHT_ANNOUNCES_AT_ONCE: usize = 16;
 pub const NEAR_REMEMBERED: usize = 4_096;
 
 /// The pause before a download that has no peer is looked for again; it doubles.
-pub const LONELY_SEARCH_FIRST: Duration = Duration::from_secs(10);
+pub const LONELY_SEARCH_FIRST: Duration = Duration::from_secs(2);
 
 /// The longest pause of a download that has no peer.
 pub const LONELY_SEARCH_LAST: Duration = Duration::from_secs(300);

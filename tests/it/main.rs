@@ -30,6 +30,7 @@ mod procedure;
 mod program;
 mod ranges;
 mod readme;
+mod rendezvous;
 mod sealed;
 mod server;
 mod shards;

@@ -35,7 +35,9 @@ enum Stage {
         left: usize,
     },
     /// The way to our own id is being looked for, and `open` if lookups need not wait for its end.
-    Joining { open: bool },
+    Joining {
+        open: bool,
+    },
     Ready,
 }
 

@@ -6,6 +6,6 @@
 mod bencode;
 mod node;
 mod private;
-pub(crate) mod promise;
 mod probe;
+pub(crate) mod promise;
 mod table;
