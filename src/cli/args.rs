@@ -3,6 +3,7 @@
 //! Every flag `--some-flag` can also be given as `OFFSWARM_SOME_FLAG`; [`parse`] adds the twins,
 //! so none can be forgotten.
 
+mod dht;
 mod pack;
 mod swarm;
 
@@ -18,6 +19,9 @@ use crate::off::TupleSize;
 use super::cat::ByteRange;
 use super::exit;
 
+pub(super) use dht::{
+    AnnounceArgs, AskArgs, DhtArgs, DhtCommand, EntryArgs, GetItemArgs, PutItemArgs, ServeArgs,
+};
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
 pub(super) use swarm::{DhtFlags, LinkArgs, ReportArgs, SeedArgs, SwarmArgs};
 
@@ -99,6 +103,11 @@ pub(super) enum Command {
     Pack(PackArgs),
     /// Look at torrents
     Torrent(TorrentArgs),
+    /// Ask the DHT, keep something there, or run a node of it
+    ///
+    /// Needs no store, and works beside another offswarm. All but serve ask without becoming a
+    /// node that others ask. What other commands are told of the DHT by --no-dht is not looked at.
+    Dht(DhtArgs),
     /// Print completions for a shell
     Completions {
         /// Which shell

@@ -10,7 +10,7 @@ use crate::client::{Client, Settings};
 use crate::off::OffUrl;
 use crate::torrent::magnet::Magnet;
 
-use super::args::{DhtFlags, Global};
+use super::args::{DhtFlags, EntryArgs, Global};
 use super::exit::{CliError, Exit};
 
 /// Where clients find the DHT that know no node of it yet: run by the makers of libtorrent,
@@ -67,9 +67,19 @@ impl Config {
     }
 }
 
+impl DhtConfig {
+    /// The nodes to begin with: those of the flags, else those of the file, else the usual ones.
+    fn entries(self, flags: &[String]) -> Vec<String> {
+        if !flags.is_empty() {
+            return flags.to_vec();
+        }
+        self.bootstrap.unwrap_or_else(|| BOOTSTRAP.map(str::to_owned).to_vec())
+    }
+}
+
 impl Global {
     /// The home of `--home`, else `offswarm` in the user's data folder (XDG).
-    fn folder(&self) -> Result<PathBuf, CliError> {
+    pub(super) fn folder(&self) -> Result<PathBuf, CliError> {
         if let Some(home) = &self.home {
             return Ok(home.clone());
         }
@@ -92,11 +102,12 @@ impl Global {
         if flags.no_dht || (flags.dht_bootstrap.is_empty() && configured.enabled == Some(false)) {
             return Ok(None);
         }
-        if !flags.dht_bootstrap.is_empty() {
-            return Ok(Some(flags.dht_bootstrap.clone()));
-        }
-        let default = || BOOTSTRAP.map(str::to_owned).to_vec();
-        Ok(Some(configured.bootstrap.unwrap_or_else(default)))
+        Ok(Some(configured.entries(&flags.dht_bootstrap)))
+    }
+
+    /// The nodes of the DHT to begin with, for somebody who wants it.
+    pub(super) fn dht_entries(&self, flags: &EntryArgs) -> Result<Vec<String>, CliError> {
+        Ok(Config::read(&self.config_file()?)?.dht.entries(&flags.dht_bootstrap))
     }
 
     /// `config.toml` in the home that was named, else in the user's configuration folder.

@@ -6,6 +6,7 @@
 mod args;
 mod cat;
 mod check;
+mod dht;
 mod exit;
 mod get;
 mod get_directory;
@@ -79,6 +80,7 @@ async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Repair(args) => check::repair(&global, &args, output, &signals).await,
         Command::Pack(args) => pack::run(&global, &args.command, output),
         Command::Torrent(args) => torrent::run(&global, &args.command, output),
+        Command::Dht(args) => dht::run(&global, args.command, output, &signals).await,
         Command::Completions { shell } => manual::completions(shell, output),
         Command::Man => manual::man(output),
     }

@@ -30,6 +30,11 @@ impl Output {
         Self { json, quiet }
     }
 
+    /// Whether programs read it.
+    pub(super) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// A result: lines for people, or an object for programs.
     pub(super) fn result(self, text: &str, json: &impl Serialize) -> Result<(), CliError> {
         if !self.json {

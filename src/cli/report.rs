@@ -91,12 +91,16 @@ impl Report {
             bytes(shown.received),
             bytes(shown.received_per_second),
         );
+        self.say(&text, &shown)
+    }
+
+    /// A line for people, or an object for programs.
+    pub(super) fn say(&mut self, text: &str, json: &impl Serialize) -> Result<(), CliError> {
         if self.line.is_shown() {
-            self.line.waiting(&text);
-        } else {
-            self.output.event(&text, &shown)?;
+            self.line.waiting(text);
+            return Ok(());
         }
-        Ok(())
+        self.output.event(text, json)
     }
 
     fn look(&mut self, swarms: &Swarms) -> Shown {

@@ -4,13 +4,16 @@
 //! the system does not take are dropped, as the network might have, and news that nobody fetches
 //! are, too. It ends when its handle is stopped or dropped, and then saves the nodes it knows.
 
+mod joining;
+mod status;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -19,14 +22,14 @@ use tokio_util::task::TaskTracker;
 
 use super::contact::{Contact, Family};
 use super::item::Item;
-use super::machine::{
-    Aim, Config, Counters, Event, Holdings, Machine, Outcome, Pong, Saved, TaskId,
-};
+use super::machine::{Aim, Config, Event, Holdings, Machine, Outcome, Pong, Saved, TaskId};
 use super::native::NativeNode;
-use super::routing::Standing;
 use super::saved;
-use crate::id::NodeId;
 use crate::limits::dht::{MAX_DATAGRAM_LEN, MAX_SEARCHES, NEWS_WAITING, READ_AT_ONCE, SAVE_EVERY};
+
+pub use joining::Joined;
+use joining::resolve;
+pub use status::{Network, Status};
 
 /// Where the node lives and what it is to be.
 #[derive(Clone)]
@@ -41,6 +44,8 @@ pub struct Options {
     pub bootstrap: Vec<String>,
     /// Where the nodes are kept that we know.
     pub state: Option<PathBuf>,
+    /// The ids we had and the nodes we knew, where that is not kept in a file.
+    pub known: Vec<Saved>,
     /// The blocks that are here.
     pub holdings: Arc<dyn Holdings + Send + Sync>,
 }
@@ -101,44 +106,22 @@ pub struct Search {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// How a node stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// The networks it is in.
-    pub networks: Vec<Network>,
-    /// Native nodes it knows.
-    pub native_nodes: Vec<NativeNode>,
-    /// Peers that others have it keep.
-    pub kept_peers: usize,
-    /// Items that others have it keep.
-    pub kept_items: usize,
-    /// What went over the wire.
-    pub counters: Counters,
-}
-
-/// One of the networks a node is in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Network {
-    /// Which one.
-    pub family: Family,
-    /// Our id in it.
-    pub id: NodeId,
-    /// Our address, as others see it.
-    pub external_ip: Option<std::net::IpAddr>,
-    /// Nodes that answered lately, those that did not yet again, and those that do not any more.
-    pub good: usize,
-    /// See `good`.
-    pub questionable: usize,
-    /// See `good`.
-    pub bad: usize,
-    /// The nodes themselves, but for the bad ones.
-    pub contacts: Vec<Contact>,
-}
-
 enum Order {
-    Search { aim: Aim, seeds: Vec<Contact>, sink: Sink },
-    Ping { to: SocketAddr, answer: oneshot::Sender<Option<Pong>> },
+    Search {
+        aim: Aim,
+        seeds: Vec<Contact>,
+        sink: Sink,
+    },
+    Ping {
+        to: SocketAddr,
+        answer: oneshot::Sender<Option<Pong>>,
+    },
     Entries(Vec<SocketAddr>),
+    /// All names have been looked up once; so many have no address.
+    Named {
+        unknown: usize,
+    },
+    Joined(oneshot::Sender<Joined>),
     Status(oneshot::Sender<Status>),
 }
 
@@ -162,7 +145,7 @@ impl Dht {
             read_only: options.read_only,
             native_port: options.native_port,
             bootstrap: options.bootstrap.iter().filter_map(|entry| entry.parse().ok()).collect(),
-            saved: options.state.as_deref().map(saved::read).unwrap_or_default(),
+            saved: options.state.as_deref().map_or(options.known, saved::read),
         };
         let names = options.bootstrap.iter().filter(|entry| entry.parse::<SocketAddr>().is_err());
         let names: Vec<String> = names.cloned().collect();
@@ -178,6 +161,8 @@ impl Dht {
             groups: BTreeMap::new(),
             pings: BTreeMap::new(),
             last_group: 0,
+            unknown: names.is_empty().then_some(0),
+            joining: Vec::new(),
             known: Arc::clone(&known),
         };
         let tasks = TaskTracker::new();
@@ -217,6 +202,13 @@ impl Dht {
         // Whoever does not take it any more has ended; then there is no outcome either.
         let _ = self.orders.send(Order::Search { aim, seeds, sink }).await;
         Search { news, outcome, _permit: permit }
+    }
+
+    /// Waits until it is in the network, or until nobody is left who could let it in.
+    pub async fn joined(&self) -> Joined {
+        let (answer, received) = oneshot::channel();
+        let _ = self.orders.send(Order::Joined(answer)).await;
+        received.await.unwrap_or_default()
     }
 
     /// How it stands.
@@ -273,6 +265,10 @@ struct Node {
     groups: BTreeMap<u64, Group>,
     pings: BTreeMap<TaskId, oneshot::Sender<Option<Pong>>>,
     last_group: u64,
+    /// Entries whose names have no address, once all were looked up.
+    unknown: Option<usize>,
+    /// Who waits until we are in the network.
+    joining: Vec<oneshot::Sender<Joined>>,
     /// For those who only want to know how many nodes we know.
     known: Arc<AtomicUsize>,
 }
@@ -320,6 +316,7 @@ impl Node {
         while let Some(event) = self.machine.event() {
             self.tell(event);
         }
+        self.tell_joined();
         self.known.store(self.machine.known_nodes(), Ordering::Relaxed);
     }
 
@@ -371,6 +368,8 @@ impl Node {
                 self.pings.insert(task, answer);
             }
             Order::Entries(entries) => self.machine.add_entries(entries, now),
+            Order::Named { unknown } => self.unknown = Some(unknown),
+            Order::Joined(answer) => self.joining.push(answer),
             Order::Status(answer) => {
                 let _ = answer.send(self.status(now));
             }
@@ -405,31 +404,6 @@ impl Node {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => {}
             }
-        }
-    }
-
-    fn status(&self, now: Instant) -> Status {
-        let (kept_peers, kept_items) = self.machine.kept();
-        let network = |family| {
-            let all = self.machine.contacts(family, now);
-            let count = |standing| all.iter().filter(|(_, found)| *found == standing).count();
-            let alive = all.iter().filter(|(_, standing)| *standing != Standing::Bad);
-            Some(Network {
-                family,
-                id: self.machine.id(family)?,
-                external_ip: self.machine.external_ip(family),
-                good: count(Standing::Good),
-                questionable: count(Standing::Questionable),
-                bad: count(Standing::Bad),
-                contacts: alive.map(|(contact, _)| *contact).collect(),
-            })
-        };
-        Status {
-            networks: Family::ALL.into_iter().filter_map(network).collect(),
-            native_nodes: self.machine.native_nodes(now),
-            kept_peers,
-            kept_items,
-            counters: self.machine.counters(),
         }
     }
 
@@ -476,30 +450,6 @@ async fn readable(socket: Option<&UdpSocket>) {
         // An error shows when the socket is read.
         Some(socket) => drop(socket.readable().await),
         None => std::future::pending().await,
-    }
-}
-
-/// Looks names up, again and again until each has an address.
-async fn resolve(mut names: Vec<String>, orders: mpsc::Sender<Order>) {
-    const RETRY: Duration = Duration::from_secs(60);
-    while !names.is_empty() {
-        let mut unknown = Vec::new();
-        for name in names {
-            let found = tokio::net::lookup_host(name.as_str()).await.map(Iterator::collect);
-            match found {
-                Ok(found) => {
-                    if orders.send(Order::Entries(found)).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%name, %error, "an entry to the DHT has no address");
-                    unknown.push(name);
-                }
-            }
-        }
-        names = unknown;
-        tokio::time::sleep(RETRY).await;
     }
 }
 

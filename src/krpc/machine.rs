@@ -25,7 +25,8 @@ mod upkeep;
 mod words;
 
 pub use words::{
-    Aim, Config, Counters, Event, Holdings, Nothing, Outcome, Pong, Saved, TaskId, Transmit,
+    Aim, Config, Counters, Event, Holdings, Membership, Nothing, Outcome, Pong, Saved, TaskId,
+    Transmit,
 };
 
 use std::collections::{BTreeMap, VecDeque};
@@ -246,6 +247,12 @@ impl Machine {
     #[must_use]
     pub fn id(&self, family: Family) -> Option<NodeId> {
         self.side(family).map(|side| side.table.own())
+    }
+
+    /// Whether we are in a network.
+    #[must_use]
+    pub fn membership(&self, family: Family) -> Option<Membership> {
+        self.side(family).map(Side::membership)
     }
 
     /// Our address, as others see it.

@@ -39,6 +39,7 @@ pub(super) fn join(
         native_port: if options.stays { tcp.port() } else { 0 },
         bootstrap: options.bootstrap.clone(),
         state: options.state.clone(),
+        known: Vec::new(),
         holdings: Arc::new(Held(store)),
     };
     let dht = match Dht::start(wanted.clone()) {

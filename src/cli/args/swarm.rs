@@ -126,7 +126,7 @@ pub(in crate::cli) struct SeedArgs {
 }
 
 /// Reads the name or address of a node and its port.
-fn entry(text: &str) -> Result<String, String> {
+pub(super) fn entry(text: &str) -> Result<String, String> {
     let (host, port) = text.rsplit_once(':').ok_or("a node has an address HOST:PORT")?;
     let port: u16 = port.parse().map_err(|_| "its port is no number up to 65535")?;
     if host.is_empty() || port == 0 {

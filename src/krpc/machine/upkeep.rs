@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 
 use super::tasks::Purpose;
 use super::{
-    AddressVotes, Aim, Config, Contact, Family, Host, Machine, Method, NodeId, Pending, Question,
-    Response, Side, Table,
+    AddressVotes, Aim, Config, Contact, Family, Host, Machine, Membership, Method, NodeId, Pending,
+    Question, Response, Side, Table,
 };
 use crate::address::{Reach, may_dial_told, reach};
 use crate::krpc::secure::{id_for, is_secure};
@@ -23,6 +23,8 @@ use crate::limits::dht::{
 pub(super) struct Bootstrap {
     /// Who is asked for nodes: those known from last time, and those that were named.
     entries: Vec<SocketAddr>,
+    /// How many of them were asked the last time.
+    asked: usize,
     stage: Stage,
     failures: u32,
     retry: Option<Instant>,
@@ -59,8 +61,20 @@ impl Side {
         let known = known.map(|contact| contact.address).take(BOOTSTRAP_AT_ONCE);
         let named = config.bootstrap.iter().copied().filter(|entry| Family::of(entry) == family);
         let entries = known.chain(named).collect();
-        let bootstrap = Bootstrap { entries, stage: Stage::Ready, failures: 0, retry: None };
+        let bootstrap =
+            Bootstrap { entries, asked: 0, stage: Stage::Ready, failures: 0, retry: None };
         Self { family, table: Table::new(own, now), votes: AddressVotes::new(family), bootstrap }
+    }
+
+    /// Whether we are in it.
+    pub(super) fn membership(&self) -> Membership {
+        match self.bootstrap.stage {
+            Stage::Asking { .. } | Stage::Joining => Membership::Pending,
+            Stage::Ready if self.table.is_empty() => {
+                Membership::Outside { asked: self.bootstrap.asked }
+            }
+            Stage::Ready => Membership::Inside,
+        }
     }
 
     /// When something is to be done.
@@ -78,12 +92,32 @@ impl Machine {
                 && !side.bootstrap.entries.contains(&entry)
             {
                 side.bootstrap.entries.push(entry);
-                if side.bootstrap.is_ready() && side.table.is_empty() {
-                    side.bootstrap.retry = Some(now);
+                match side.bootstrap.stage {
+                    Stage::Asking { .. } => self.ask_too(entry, now),
+                    Stage::Ready if side.table.is_empty() => side.bootstrap.retry = Some(now),
+                    Stage::Ready | Stage::Joining => {}
                 }
             }
         }
         self.keep_up(now);
+    }
+
+    /// Asks an entry beside those that have not answered yet: they may never do.
+    fn ask_too(&mut self, entry: SocketAddr, now: Instant) {
+        if self.ask_entry(entry, now)
+            && let Some(side) = self.side_mut(Family::of(&entry))
+            && let Stage::Asking { left } = &mut side.bootstrap.stage
+        {
+            *left += 1;
+            side.bootstrap.asked += 1;
+        }
+    }
+
+    /// Asks an entry for nodes near us.
+    fn ask_entry(&mut self, entry: SocketAddr, now: Instant) -> bool {
+        let Some(own) = self.id(Family::of(&entry)) else { return false };
+        let method = Method::FindNode { target: own.target() };
+        self.ask(Question::new(entry, method, Purpose::Bootstrap), now)
     }
 
     /// Asks the entries of all networks for nodes near us.
@@ -96,13 +130,10 @@ impl Machine {
     fn bootstrap_side(&mut self, family: Family, now: Instant) {
         let Some(side) = self.side_mut(family) else { return };
         side.bootstrap.retry = None;
-        let (entries, target) = (side.bootstrap.entries.clone(), side.table.own().target());
-        let mut left = 0;
-        for entry in entries {
-            let method = Method::FindNode { target };
-            left += usize::from(self.ask(Question::new(entry, method, Purpose::Bootstrap), now));
-        }
+        let entries = side.bootstrap.entries.clone();
+        let left = entries.into_iter().filter(|entry| self.ask_entry(*entry, now)).count();
         if let Some(side) = self.side_mut(family) {
+            side.bootstrap.asked = left;
             let asking = Stage::Asking { left };
             side.bootstrap.stage = if left > 0 { asking } else { Stage::Ready };
         }

@@ -23,6 +23,20 @@ pub struct Config {
     pub saved: Vec<Saved>,
 }
 
+/// Whether we are in a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// It is being tried.
+    Pending,
+    /// Somebody let us in.
+    Inside,
+    /// Nobody did.
+    Outside {
+        /// Nodes that were asked the last time.
+        asked: usize,
+    },
+}
+
 /// What is remembered of a network from one start to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
