@@ -69,7 +69,7 @@ impl Side {
     /// Whether we are in it.
     pub(super) fn membership(&self) -> Membership {
         match self.bootstrap.stage {
-            Stage::Asking { .. } | Stage::Joining => Membership::Pending,
+            Stage::Asking { .. } | Stage::Joining { .. } => Membership::Pending,
             Stage::Ready if self.table.is_empty() => {
                 Membership::Outside { asked: self.bootstrap.asked }
             }
@@ -95,7 +95,7 @@ impl Machine {
                 match side.bootstrap.stage {
                     Stage::Asking { .. } => self.ask_too(entry, now),
                     Stage::Ready if side.table.is_empty() => side.bootstrap.retry = Some(now),
-                    Stage::Ready | Stage::Joining => {}
+                    Stage::Ready | Stage::Joining { .. } => {}
                 }
             }
         }
