@@ -30,7 +30,10 @@
 //! * HTTP servers that strangers name are asked only through [`swarm::guard`], which keeps them
 //!   from sending us to our own machine or network.
 //! * Only the catalog and the index of the store name the database, only `peer::driver` and
-//!   `peer::front` touch a peer's socket, only `cli::output` prints.
+//!   `peer::front` touch a peer's socket, only `krpc::driver` that of the DHT, only `cli::output`
+//!   prints.
+//! * What the DHT says is strangers' word: peers are filtered, items exist only if they are signed,
+//!   and a torrent that somebody names is believed only when its first block is the descriptor.
 //!
 //! # How a block flows
 //!
@@ -38,7 +41,9 @@
 //! put      reader -> SourceBlock -> choose randomizers -> encode -> store -> chain -> OFF URL
 //! publish  chain -> block ids -> mapping -> info dict -> catalog
 //! seed     handshake -> catalog -> block ids -> store -> piece
-//! fetch    store? -> plan -> pieces from peers and web seeds -> check -> store
+//! announce torrent, descriptor -> infohash, record -> DHT
+//! fetch    store? -> plan -> torrent (known, or by a record in the DHT) -> pieces from peers and web
+//!          seeds -> check -> store
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
 //! ```
 

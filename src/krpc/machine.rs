@@ -159,7 +159,7 @@ impl Machine {
                 if self.is_welcome(from, datagram.len(), now) {
                     let error =
                         KrpcError::new(KrpcError::PROTOCOL, format!("a query without {lacks}"));
-                    self.reply(from, transaction, Body::Error(error), now);
+                    self.reply(from, transaction, Body::Error(error), false, now);
                 }
             }
             Err(_) => {}
@@ -311,20 +311,24 @@ impl Machine {
         welcome
     }
 
-    /// Sends an answer, as long as it may be.
-    fn reply(&mut self, to: SocketAddr, transaction: Vec<u8>, body: Body, now: Instant) {
-        let limit = self.guard.allowance(to, now);
-        // What a stranger need not know leaves it some credit: enough of it buys a ping.
-        let is_proven = limit == usize::MAX;
+    /// Sends an answer, as long as it may be, or with no more than it must have.
+    fn reply(
+        &mut self,
+        to: SocketAddr,
+        transaction: Vec<u8>,
+        body: Body,
+        brief: bool,
+        now: Instant,
+    ) {
+        let limit = self.guard.allowance(to, now).min(MAX_SENT_DATAGRAM_LEN);
         let message = Message {
             transaction,
             body,
-            version: is_proven.then(|| VERSION.to_vec()),
-            ip: is_proven.then_some(to),
+            version: (!brief).then(|| VERSION.to_vec()),
+            ip: (!brief).then_some(to),
             read_only: false,
             extra: Extra::new(),
         };
-        let limit = limit.min(MAX_SENT_DATAGRAM_LEN);
         if let Some(datagram) = fit(message, limit) {
             self.guard.sent(to, datagram.len());
             self.send(to, datagram);

@@ -52,7 +52,8 @@ impl Machine {
             }
             Err(error) => Body::Error(error),
         };
-        self.reply(from, transaction, body, now);
+        // What a stranger need not know leaves it some credit, and enough of that buys a ping.
+        self.reply(from, transaction, body, is_new && !is_proven, now);
         if !read_only {
             self.meet(asker, now);
         }
