@@ -117,6 +117,7 @@ enum Order {
         answer: oneshot::Sender<Option<Pong>>,
     },
     Entries(Vec<SocketAddr>),
+    Heard(SocketAddr),
     /// All names have been looked up once; so many have no address.
     Named {
         unknown: usize,
@@ -177,6 +178,11 @@ impl Dht {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Somebody has a node there: it is asked if we know few.
+    pub async fn hear_of(&self, node: SocketAddr) {
+        let _ = self.orders.send(Order::Heard(node)).await;
     }
 
     /// Nodes that it knows at the moment.
@@ -368,6 +374,7 @@ impl Node {
                 self.pings.insert(task, answer);
             }
             Order::Entries(entries) => self.machine.add_entries(entries, now),
+            Order::Heard(node) => self.machine.hear_of(node, now),
             Order::Named { unknown } => self.unknown = Some(unknown),
             Order::Joined(answer) => self.joining.push(answer),
             Order::Status(answer) => {

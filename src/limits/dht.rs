@@ -257,3 +257,9 @@ pub const PACE_GAP: Duration = Duration::from_millis(300);
 
 /// Queries to one host that may go at once.
 pub const PACE_BURST: u32 = 6;
+
+/// Nodes of a table below which those of peers are asked whether they are there.
+pub const FEW_NODES: usize = 64;
+
+/// Nodes of peers that wait to be looked at; more are dropped.
+pub const NODES_WAITING: usize = 16;

@@ -170,6 +170,10 @@ impl<'a> Writer<'a> {
         if theirs.extended {
             self.both.hello().encode(&mut self.out);
         }
+        let node = self.both.shared().dht.get().filter(|_| theirs.dht);
+        if let Some(port) = node.and_then(|node| node.port) {
+            Message::Port(port).encode(&mut self.out);
+        }
         loop {
             if !self.joined && self.join() && theirs.extended {
                 // Now the info dict can be asked of us, too.
@@ -275,11 +279,14 @@ struct Reader<'a> {
     hello: Hello,
     assembly: Option<Assembly>,
     early: Early,
+    /// One node is enough of one peer.
+    told_its_node: bool,
 }
 
 impl<'a> Reader<'a> {
     fn new(both: &'a BothHalves<'a>) -> Self {
-        Self { both, hello: Hello::default(), assembly: None, early: Early::default() }
+        let (hello, early) = (Hello::default(), Early::default());
+        Self { both, hello, assembly: None, early, told_its_node: false }
     }
 
     async fn run(&mut self, half: OwnedReadHalf) -> Ended {
@@ -332,8 +339,20 @@ impl<'a> Reader<'a> {
                 self.hashes(range).await;
                 Ok(())
             }
+            Message::Port(port) => {
+                self.hear_of_node(port);
+                Ok(())
+            }
             Message::KeepAlive | Message::Other(_) => Ok(()),
             message => self.exchange(message).await,
+        }
+    }
+
+    /// The peer has a node of the DHT. What nobody takes now is heard of from others.
+    fn hear_of_node(&mut self, port: u16) {
+        if let Some(node) = self.both.shared().dht.get().filter(|_| !self.told_its_node) {
+            self.told_its_node = true;
+            let _ = node.heard.try_send((self.both.connection.remote.ip(), port).into());
         }
     }
 

@@ -12,12 +12,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +62,15 @@ impl Default for Limits {
     }
 }
 
+/// Our node of the DHT, as far as peers are concerned (BEP 5).
+#[derive(Debug)]
+pub struct DhtNode {
+    /// Its UDP port, which is told to peers; one that answers nobody has none to tell.
+    pub port: Option<u16>,
+    /// Takes the nodes of peers.
+    pub heard: mpsc::Sender<SocketAddr>,
+}
+
 /// What all connections share.
 pub(super) struct Shared {
     peer_id: PeerId,
@@ -71,6 +80,8 @@ pub(super) struct Shared {
     pub(super) download: Rate,
     /// Whether an address may be dialled that somebody at another one named.
     pub(super) may_dial: fn(SocketAddr, IpAddr) -> bool,
+    /// Our node of the DHT.
+    pub(super) dht: OnceLock<DhtNode>,
     library: Arc<dyn Library>,
     pub(super) lives: Mutex<HashMap<InfoHash, Arc<Live>>>,
     bans: Mutex<Bans>,
@@ -111,6 +122,7 @@ impl Front {
             upload: Rate::new(limits.upload),
             download: Rate::new(limits.download),
             may_dial,
+            dht: OnceLock::new(),
             library,
             lives: Mutex::default(),
             bans: Mutex::default(),
@@ -135,6 +147,11 @@ impl Front {
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
         self.shared.peer_id
+    }
+
+    /// Exchanges nodes of the DHT with peers from now on. Only the first call counts.
+    pub fn join_dht(&self, node: DhtNode) {
+        let _ = self.shared.dht.set(node);
     }
 
     /// Takes a torrent into use, and keeps it so until [`let_go`](Self::let_go).
@@ -300,7 +317,9 @@ impl Shared {
         infohash: InfoHash,
     ) -> std::io::Result<Option<Handshake>> {
         let _ = stream.set_nodelay(true);
-        stream.write_all(&Handshake::ours(infohash, self.peer_id).encode()).await?;
+        stream
+            .write_all(&Handshake::ours(infohash, self.peer_id, self.dht.get().is_some()).encode())
+            .await?;
         let mut bytes = [0; HANDSHAKE_LEN];
         stream.read_exact(&mut bytes).await?;
         Ok(Handshake::decode(&bytes).filter(|theirs| theirs.infohash == infohash))
@@ -332,7 +351,9 @@ impl Shared {
         let Some(infohash) = infohash else { return Ok(None) };
         let Some(live) = self.find(infohash).await else { return Ok(None) };
         // Some send their peer id only when they have seen our handshake.
-        stream.write_all(&Handshake::ours(infohash, self.peer_id).encode()).await?;
+        stream
+            .write_all(&Handshake::ours(infohash, self.peer_id, self.dht.get().is_some()).encode())
+            .await?;
         stream.read_exact(peer_id).await?;
         Ok(Handshake::decode(&bytes).map(|theirs| (live, theirs)))
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | byte 5, `0x10` | the extension protocol (BEP 10) |
 //! | byte 7, `0x04` | the Fast extension (BEP 6) |
+//! | byte 7, `0x01` | the DHT (BEP 5): the port of one's node is told to who has one, too |
 //!
 //! The bit of version 2 (byte 7, `0x10`) asks to go on under a hybrid's other infohash (BEP 52);
 //! libtorrent hangs up on it where there is no such torrent. We never set it.
@@ -33,13 +34,15 @@ pub struct Handshake {
     pub extended: bool,
     /// Whether it speaks the Fast extension.
     pub fast: bool,
+    /// Whether it takes part in the DHT.
+    pub dht: bool,
 }
 
 impl Handshake {
     /// Ours, for a torrent.
     #[must_use]
-    pub const fn ours(infohash: InfoHash, peer_id: PeerId) -> Self {
-        Self { infohash, peer_id, extended: true, fast: true }
+    pub const fn ours(infohash: InfoHash, peer_id: PeerId, dht: bool) -> Self {
+        Self { infohash, peer_id, extended: true, fast: true, dht }
     }
 
     /// The bytes.
@@ -48,7 +51,7 @@ impl Handshake {
         let mut reserved = [0; 8];
         let [.., extensions, _, others] = &mut reserved;
         *extensions = if self.extended { 0x10 } else { 0 };
-        *others = if self.fast { 0x04 } else { 0 };
+        *others = if self.fast { 0x04 } else { 0 } | u8::from(self.dht);
         let mut out = [0; HANDSHAKE_LEN];
         let parts = [&PROTOCOL[..], &reserved, self.infohash.as_bytes(), &self.peer_id];
         for (place, byte) in out.iter_mut().zip(parts.concat()) {
@@ -77,6 +80,7 @@ impl Handshake {
             peer_id: *peer_id.first_chunk()?,
             extended: extensions & 0x10 != 0,
             fast: others & 0x04 != 0,
+            dht: others & 0x01 != 0,
         })
     }
 }
@@ -89,7 +93,8 @@ mod tests {
     fn reads_what_it_writes() {
         for (extended, fast) in [(false, false), (true, false), (false, true), (true, true)] {
             let infohash = InfoHash::of(b"info");
-            let shake = Handshake { infohash, peer_id: *b"-OS0100-abcdefghijkl", extended, fast };
+            let (peer_id, dht) = (*b"-OS0100-abcdefghijkl", extended != fast);
+            let shake = Handshake { infohash, peer_id, extended, fast, dht };
             let bytes = shake.encode();
             assert_eq!(Handshake::decode(&bytes), Some(shake));
             assert_eq!(Handshake::route(bytes.first_chunk().unwrap()), Some(infohash));
@@ -98,7 +103,7 @@ mod tests {
 
     #[test]
     fn other_protocols_are_none() {
-        let mut bytes = Handshake::ours(InfoHash::of(b"info"), [7; 20]).encode();
+        let mut bytes = Handshake::ours(InfoHash::of(b"info"), [7; 20], true).encode();
         bytes[0] = 18;
         assert_eq!(Handshake::decode(&bytes), None);
         assert_eq!(Handshake::route(bytes.first_chunk().unwrap()), None);

@@ -11,14 +11,14 @@
 //! | 5 | bitfield | a bit a piece |
 //! | 6, 8, 16 | request, cancel, reject | piece, offset, length |
 //! | 7 | piece | piece, offset, the bytes |
+//! | 9 | port | the UDP port of the sender's DHT node (BEP 5), 2 bytes |
 //! | 13, 17 | suggest, allowed fast | piece |
 //! | 14, 15 | have all, have none | |
 //! | 20 | extended | one byte: which; then its body |
 //! | 21, 23 | hash request, hash reject | root (32 bytes), base layer, index, length, proof layers |
 //! | 22 | hashes | the same, then the hashes |
 //!
-//! Other ids are skipped, as BEP 3 clients do (9 is the DHT port of BEP 5, which we learn in better
-//! ways). A message longer than [`MAX_MESSAGE_LEN`] ends the connection before it is read.
+//! Other ids are skipped, as BEP 3 clients do. A message longer than [`MAX_MESSAGE_LEN`] ends the connection before it is read.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -64,6 +64,8 @@ pub enum Message {
     Reject(Chunk),
     /// A piece that may be asked for while choked.
     AllowedFast(u32),
+    /// Where the sender's node of the DHT listens (UDP).
+    Port(u16),
     /// A message of an extension: its number, and its body.
     Extended(u8, Bytes),
     /// Asks for hashes of a version 2 torrent.
@@ -166,6 +168,10 @@ fn fields(id: u8, mut body: Bytes) -> Result<Message, WireError> {
         7 if len >= 8 => {
             Message::Piece { piece: body.get_u32(), offset: body.get_u32(), bytes: body }
         }
+        9 => {
+            exactly(2)?;
+            Message::Port(body.get_u16())
+        }
         20 if len >= 1 => Message::Extended(body.get_u8(), body),
         21..=23 => {
             let range = HashRange::decode(&mut body).ok_or(wrong)?;
@@ -233,6 +239,10 @@ impl Message {
                 out.put_u8(*which);
                 out.put_slice(body);
             }
+            Self::Port(port) => {
+                head(out, 9, 2);
+                out.put_u16(*port);
+            }
             Self::HashRequest(range) => hashes(out, 21, range, &[]),
             Self::Hashes(range, found) => hashes(out, 22, range, found),
             Self::HashReject(range) => hashes(out, 23, range, &[]),
@@ -294,7 +304,8 @@ mod tests {
             Just(Message::NotInterested),
             Just(Message::HaveAll),
             Just(Message::HaveNone),
-            Just(Message::Other(9)),
+            Just(Message::Other(10)),
+            any::<u16>().prop_map(Message::Port),
             any::<u32>().prop_map(Message::Have),
             any::<u32>().prop_map(Message::AllowedFast),
             bytes.clone().prop_map(Message::Bitfield),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::announce::dht::{Announcer, unix};
@@ -14,7 +15,8 @@ use crate::krpc::driver::{Dht, DhtError, News, Options, Search, beside};
 use crate::krpc::item::{Item, MutableItem};
 use crate::krpc::machine::{Aim, Holdings};
 use crate::krpc::rendezvous::{Record, check_record, item_secret, read_salts};
-use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST, MAX_RECORDS};
+use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST, MAX_RECORDS, NODES_WAITING};
+use crate::peer::front::{DhtNode, Front};
 use crate::store::{BlockStore, Presence};
 
 /// The blocks of a store, for native nodes that ask which of some are here.
@@ -50,7 +52,23 @@ pub(super) fn join(
             Dht::start(Options { listen, ..wanted })?
         }
     };
-    Ok(Arc::new(Announcer::new(dht, tcp.port())))
+    Ok(Arc::new(Announcer::new(dht, tcp.port(), options.stays)))
+}
+
+/// Tells peers of our node, and our node of theirs (BEP 5), until it is stopped.
+pub(super) fn share_nodes(
+    announcer: &Arc<Announcer>,
+    front: &Front,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (heard, mut nodes) = mpsc::channel(NODES_WAITING);
+    front.join_dht(DhtNode { port: announcer.port_to_tell(), heard });
+    let announcer = Arc::clone(announcer);
+    async move {
+        while let Some(Some(node)) = stop.run_until_cancelled(nodes.recv()).await {
+            announcer.dht().hear_of(node).await;
+        }
+    }
 }
 
 impl Swarms {

@@ -176,6 +176,9 @@ impl Swarms {
             Some(dht) => Some(rendezvous::join(dht, front.listen(), Arc::clone(&store))?),
             None => None,
         };
+        if let Some(announcer) = &announcer {
+            tasks.spawn(rendezvous::share_nodes(announcer, &front, stop.child_token()));
+        }
         if let (Some(announcer), Some(true)) =
             (&announcer, options.dht.as_ref().map(|dht| dht.stays))
         {

@@ -1,7 +1,7 @@
 //! From a bare OFF URL to its blocks, in a DHT of our own nodes on loopback.
 
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use offswarm::swarm::announce::dht::{Announcer, Carried, say_all, unix};
 use offswarm::swarm::announce::mass::Offer;
 use tokio_util::sync::CancellationToken;
 
-use crate::program::{Place, Ran, Seeder, noise};
+use crate::program::{Place, Ran, Seeder, Watched, noise};
 
 const DAY: u64 = 86_400;
 
@@ -178,7 +178,7 @@ async fn a_catalog_is_in_the_dht_too() {
     };
     let stop = CancellationToken::new();
     let saying = node(here(), nodes[0].addresses());
-    let announcer = Arc::new(Announcer::new(saying, 7_777));
+    let announcer = Arc::new(Announcer::new(saying, 7_777, true));
     let said = tokio::spawn(say_all(announcer, Arc::new(offers), stop.clone()));
     for number in 0..5 {
         let item = record_of(&nodes[1], block(number)).await;
@@ -201,6 +201,29 @@ async fn has_peer(node: &Dht, infohash: InfoHash, peer: SocketAddr) -> bool {
         }
     }
     false
+}
+
+/// Who knows no node of the DHT hears of one from its peers (BEP 5, PORT).
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn peers_tell_each_other_of_their_nodes() {
+    let (place, nodes) = (Place::new(), network(here(), 4).await);
+    place.file("file", 1);
+    let sharing = share(&place, "a", "file", &nodes[0]);
+    get(&place, "b", &sharing.url, &nodes[1], &["--timeout", "60s"]).ok();
+    fs::remove_file(place.path("b").join("dht.state")).unwrap();
+    let address = TcpListener::bind(here()).unwrap().local_addr().unwrap().to_string();
+    let mut seed = place.command("b", ["seed", "--dht-bootstrap", "127.0.0.1:9"]);
+    seed.env_remove("OFFSWARM_NO_DHT").args(["--listen", &address]);
+    let mut seeding = Watched::start(seed);
+    let mut other = joined(place.command("c", ["get", &sharing.url, "-o", "c.out"]), &nodes[2]);
+    other.args(["--peer", &address, "--timeout", "60s"]);
+    drop(sharing);
+    Ran(other.output().unwrap()).ok();
+    // A node that only asks has no port to tell; one that stays has.
+    let staying = place.command("c", ["seed", "--peer", &address]);
+    let staying = Seeder::start(joined(staying, &nodes[3]));
+    seeding.wait(|told| told["dht_nodes"].as_u64().filter(|nodes| *nodes > 0));
+    drop((staying, seeding));
 }
 
 /// Somebody has the UDP port of the number of our TCP port: another one does as well.

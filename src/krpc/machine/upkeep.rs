@@ -11,11 +11,11 @@ use super::{
     AddressVotes, Aim, Config, Contact, Family, Host, Machine, Membership, Method, NodeId, Pending,
     Question, Response, Side, Table,
 };
-use crate::address::{Reach, may_dial_told, reach};
+use crate::address::{Reach, may_dial, may_dial_told, reach};
 use crate::krpc::secure::{id_for, is_secure};
 use crate::limits::dht::{
-    BOOTSTRAP_AT_ONCE, BOOTSTRAP_RETRY_FIRST, BOOTSTRAP_RETRY_LAST, BUCKET_NODES, GREETING_LEN,
-    NATIVE_PROBES,
+    BOOTSTRAP_AT_ONCE, BOOTSTRAP_RETRY_FIRST, BOOTSTRAP_RETRY_LAST, BUCKET_NODES, FEW_NODES,
+    GREETING_LEN, NATIVE_PROBES,
 };
 
 /// How we get into a network.
@@ -100,6 +100,22 @@ impl Machine {
             }
         }
         self.keep_up(now);
+    }
+
+    /// Somebody has a node there, a peer of ours for one: it is asked if we know few.
+    pub fn hear_of(&mut self, node: SocketAddr, now: Instant) {
+        let Some(side) = self.side_mut(Family::of(&node)) else { return };
+        if !may_dial(node) || side.table.len() >= FEW_NODES {
+            return;
+        }
+        if side.table.is_empty() {
+            if side.bootstrap.stage == Stage::Ready {
+                side.bootstrap.stage = Stage::Asking { left: 0 };
+            }
+            self.ask_too(node, now);
+        } else {
+            self.ask(Question::new(node, Method::Ping, Purpose::Ping(None)), now);
+        }
     }
 
     /// Asks an entry beside those that have not answered yet: they may never do.
@@ -198,6 +214,10 @@ impl Machine {
             if side.bootstrap.retry.is_some_and(|at| at <= now) {
                 self.bootstrap_side(family, now);
                 continue;
+            }
+            let is_lost = side.table.is_empty() && !side.bootstrap.entries.is_empty();
+            if is_lost && side.bootstrap.retry.is_none() {
+                side.bootstrap.retry = Some(now + BOOTSTRAP_RETRY_FIRST);
             }
             let ping = side.table.questionable_due(now);
             let refresh = side.table.refresh_due(&mut self.chance, now);

@@ -38,6 +38,8 @@ pub struct Announcer {
     dht: Dht,
     /// Our TCP port.
     port: u16,
+    /// Others may ask our node.
+    stays: bool,
     /// The nodes that were nearest the last time.
     near: Mutex<LruCache<Target, Vec<Contact>>>,
 }
@@ -52,17 +54,23 @@ pub struct Carried {
 }
 
 impl Announcer {
-    /// Announces peers at this TCP port.
+    /// Announces peers at this TCP port. A node that `stays` may be told to others.
     #[must_use]
-    pub fn new(dht: Dht, port: u16) -> Self {
+    pub fn new(dht: Dht, port: u16, stays: bool) -> Self {
         let most = NonZeroUsize::new(NEAR_REMEMBERED).unwrap_or(NonZeroUsize::MIN);
-        Self { dht, port, near: Mutex::new(LruCache::new(most)) }
+        Self { dht, port, stays, near: Mutex::new(LruCache::new(most)) }
     }
 
     /// The node.
     #[must_use]
     pub const fn dht(&self) -> &Dht {
         &self.dht
+    }
+
+    /// The UDP port of our node, if others may ask it.
+    #[must_use]
+    pub fn port_to_tell(&self) -> Option<u16> {
+        self.dht.addresses().first().filter(|_| self.stays).map(std::net::SocketAddr::port)
     }
 
     /// Announces us as a peer of a swarm, and tells of the peers that are there.
@@ -239,6 +247,9 @@ pub async fn say_that_we_are_native(announcer: Arc<Announcer>, stop: Cancellatio
                 if !announcer.say(errand, native_swarm(), None, false, |_| ()).await {
                     plan.failed(errand, Instant::now(), unix());
                 }
+                // Those found are asked for those they know, somewhere else each time.
+                let anywhere = Target::from_bytes(rand::random());
+                announcer.dht.search(Aim::Natives(anywhere), Vec::new()).await.outcome().await;
             }
             sleep_until(plan.next().into()).await;
         }
