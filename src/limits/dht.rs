@@ -89,9 +89,10 @@ pub const MAX_VALUES_SENT: usize = 40;
 /// How often what has expired is dropped.
 pub const STORES_SWEPT_EVERY: Duration = Duration::from_secs(60);
 
-/// Searches that users have under way at once, less than [`MAX_TASKS`] in two networks, so that our
-/// own upkeep always finds room.
-pub const MAX_SEARCHES: usize = 100;
+/// Searches that users have under way at once: some hundred datagrams a second, which the router of
+/// a household bears, and less than [`MAX_TASKS`] in two networks, so that our own upkeep always
+/// finds room.
+pub const MAX_SEARCHES: usize = 32;
 
 /// News of one search that wait to be fetched; more are dropped.
 pub const NEWS_WAITING: usize = 256;

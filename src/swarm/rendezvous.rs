@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::announce::dht::{Announcer, unix};
 use super::session::{DhtOptions, Swarms};
 use crate::id::BlockId;
-use crate::krpc::driver::{Dht, DhtError, News, Options, Search, beside};
+use crate::krpc::driver::{Dht, News, Options, Search, beside};
 use crate::krpc::item::{Item, MutableItem};
 use crate::krpc::machine::{Aim, Holdings};
 use crate::krpc::rendezvous::{Record, check_record, item_secret, read_salts};
@@ -28,31 +28,37 @@ impl Holdings for Held {
     }
 }
 
-/// Takes our place, at the same port as the one for peers if that is free for UDP.
+/// Takes our place, at the same port as the one for peers if that is free for UDP. Where no UDP is
+/// to be had, swarms must do without.
 pub(super) fn join(
     options: &DhtOptions,
     tcp: SocketAddr,
-    store: Arc<dyn BlockStore>,
-) -> Result<Arc<Announcer>, DhtError> {
+    store: &Arc<dyn BlockStore>,
+) -> Option<Arc<Announcer>> {
     let listen = beside(tcp);
-    let wanted = Options {
-        listen: listen.clone(),
-        read_only: !options.stays,
-        native_port: if options.stays { tcp.port() } else { 0 },
-        bootstrap: options.bootstrap.clone(),
-        state: options.state.clone(),
-        known: Vec::new(),
-        holdings: Arc::new(Held(store)),
+    let anywhere = listen.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
+    let start = |listen: Vec<SocketAddr>| {
+        Dht::start(Options {
+            listen,
+            read_only: !options.stays,
+            native_port: if options.stays { tcp.port() } else { 0 },
+            bootstrap: options.bootstrap.clone(),
+            state: options.state.clone(),
+            known: Vec::new(),
+            holdings: Arc::new(Held(Arc::clone(store))),
+        })
     };
-    let dht = match Dht::start(wanted.clone()) {
-        Ok(dht) => dht,
+    let started = start(listen).or_else(|error| {
+        warn!("{error}: {}; another port is used", error.source);
+        start(anywhere)
+    });
+    match started {
+        Ok(dht) => Some(Arc::new(Announcer::new(dht, tcp.port(), options.stays))),
         Err(error) => {
-            warn!("{error}: {}; another port is used", error.source);
-            let listen = listen.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
-            Dht::start(Options { listen, ..wanted })?
+            warn!("{error}: {}; we take no part in the DHT", error.source);
+            None
         }
-    };
-    Ok(Arc::new(Announcer::new(dht, tcp.port(), options.stays)))
+    }
 }
 
 /// Tells peers of our node, and our node of theirs (BEP 5), until it is stopped.

@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 use crate::address::may_dial_told;
 use crate::catalog::Catalog;
 use crate::id::{BlockId, InfoHash};
-use crate::krpc::driver::DhtError;
 use crate::limits::MAX_PEX_PEERS;
 use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
@@ -75,9 +74,6 @@ pub enum SwarmError {
         /// What went wrong.
         why: String,
     },
-    /// No place in the DHT.
-    #[error("cannot take part in the DHT")]
-    Dht(#[from] DhtError),
     /// A torrent that is to be seeded is not known here.
     #[error("the torrent {0} is not known here")]
     Unknown(InfoHash),
@@ -172,10 +168,8 @@ impl Swarms {
         let front = front.map_err(|source| SwarmError::Listen { address, source })?;
         let (peer_id, port) = (front.peer_id(), front.listen().port());
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let announcer = match &options.dht {
-            Some(dht) => Some(rendezvous::join(dht, front.listen(), Arc::clone(&store))?),
-            None => None,
-        };
+        let dht = options.dht.as_ref();
+        let announcer = dht.and_then(|dht| rendezvous::join(dht, front.listen(), &store));
         if let Some(announcer) = &announcer {
             tasks.spawn(rendezvous::share_nodes(announcer, &front, stop.child_token()));
         }

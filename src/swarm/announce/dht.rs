@@ -105,7 +105,7 @@ impl Announcer {
                 outcome
             }
             Err(error) => {
-                warn!(%infohash, %error, "a torrent is not named in the DHT");
+                warn!(%error, "a torrent is not named in the DHT");
                 Outcome::default()
             }
         }
