@@ -1,5 +1,9 @@
 //! `offswarm completions` and `offswarm man`.
 
+use std::io;
+
+use clap::Command;
+
 use super::args;
 use super::exit::{CliError, Exit};
 use super::output::Output;
@@ -18,12 +22,20 @@ pub(super) fn man(output: Output) -> Result<Exit, CliError> {
     command.build();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page).map_err(failed)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let man = clap_mangen::Man::new(sub.clone());
-        page.extend(format!(".SH \"COMMAND {}\"\n", sub.get_name().to_uppercase()).as_bytes());
-        man.render_description_section(&mut page).map_err(failed)?;
-        man.render_options_section(&mut page).map_err(failed)?;
-    }
+    commands(&command, "", &mut page).map_err(failed)?;
     output.data(&page)?;
     Ok(Exit::Done)
+}
+
+/// A section for each command, and for those within it.
+fn commands(command: &Command, within: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let man = clap_mangen::Man::new(sub.clone());
+        let name = format!("{within}{}", sub.get_name().to_uppercase());
+        page.extend(format!(".SH \"COMMAND {name}\"\n").as_bytes());
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        commands(sub, &format!("{name} "), page)?;
+    }
+    Ok(())
 }

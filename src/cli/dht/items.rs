@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn values_are_readable_and_do_nothing_to_a_terminal() {
         for (value, shown) in [
-            (&b"5:h\xc3\xa4llo"[..], "h\u{e4}llo"),
+            (&b"6:h\xc3\xa4llo"[..], "h\u{e4}llo"),
             (b"3:a\nb", "a\nb"),
             (b"4:\x1b[2J", "\\u{1b}[2J"),
             (b"d1:ai1ee", "d1:ai1ee"),

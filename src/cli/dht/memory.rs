@@ -45,7 +45,9 @@ impl Memory {
     pub(super) fn known(&self) -> Vec<Saved> {
         let mut known = self.known.clone();
         if self.own.is_none() {
-            known.iter_mut().for_each(|side| side.id = NodeId::from_bytes(rand::random()));
+            for side in &mut known {
+                side.id = NodeId::from_bytes(rand::random());
+            }
         }
         known
     }
@@ -55,9 +57,9 @@ impl Memory {
         self.own.is_some()
     }
 
-    /// Whether there is a folder to remember it in.
+    /// Whether there is a home to remember it in.
     pub(super) fn has_home(&self) -> bool {
-        self.folder.is_dir()
+        self.folder.join("lock").is_file()
     }
 
     /// Remembers what a node knows now. False if that is up to another process.
@@ -77,7 +79,9 @@ impl Memory {
                 None => return Ok(false),
             },
         };
-        found.into_iter().for_each(|side| self.learn(side));
+        for side in found {
+            self.learn(side);
+        }
         let path = self.folder.join("dht.state");
         let written = saved::write(&path, &self.known);
         written.map(|()| true).map_err(|source| OpenError::Folder { path, source })

@@ -58,13 +58,13 @@ impl ShownPong {
             None => "no".into(),
         };
         let unknown = || "not said".to_owned();
-        let us = self.our_address.map_or_else(unknown, |address| address.to_string());
+        let us = self.our_address.map_or_else(unknown, |address| format!("at {address}"));
         [
             format!("id        {}", self.id),
             format!("address   {}", self.address),
             format!("program   {}", self.version.clone().unwrap_or_else(unknown)),
             format!("answered  in {:.1} ms", self.milliseconds),
-            format!("sees us   at {us}"),
+            format!("sees us   {us}"),
             format!("native    {native}"),
         ]
         .join("\n")

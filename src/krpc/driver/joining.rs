@@ -68,7 +68,7 @@ async fn look_up(names: Vec<String>, orders: &mpsc::Sender<Order>) -> Vec<String
         lookups.spawn(async move {
             let found = timeout(QUERY_TIMEOUT, lookup_host(name.as_str())).await;
             let found = found.map_err(std::io::Error::from).flatten();
-            let found = found.map(|found| found.collect::<Vec<_>>());
+            let found = found.map(Iterator::collect::<Vec<_>>);
             (name, found)
         });
     }

@@ -327,3 +327,55 @@ impl Machine {
         contacts.filter(is_good).take(2 * BUCKET_NODES).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::krpc::machine::Nothing;
+    use crate::krpc::message::{Body, Message};
+    use crate::limits::dht::QUERY_TIMEOUT;
+
+    fn asked(machine: &mut Machine) -> Vec<SocketAddr> {
+        std::iter::from_fn(|| machine.transmit()).map(|transmit| transmit.to).collect()
+    }
+
+    fn machine(bootstrap: &[SocketAddr], now: Instant) -> Machine {
+        let (families, bootstrap) = (vec![Family::V4], bootstrap.to_vec());
+        Machine::new(Config { families, bootstrap, ..Config::default() }, [7; 32], now)
+    }
+
+    /// The nodes of last time may all be gone when the names of others have been looked up.
+    #[test]
+    fn asks_entries_at_once_that_come_while_others_are_silent() {
+        let start = Instant::now();
+        let [gone, named] = [1, 2].map(|last| ([203, 0, 113, last], 6881).into());
+        let mut machine = machine(&[gone], start);
+        assert_eq!(asked(&mut machine), [gone]);
+        machine.add_entries([named, gone], start);
+        assert_eq!(asked(&mut machine), [named]);
+        assert_eq!(machine.membership(Family::V4), Some(Membership::Pending));
+        machine.tick(start + QUERY_TIMEOUT);
+        assert_eq!(machine.membership(Family::V4), Some(Membership::Outside { asked: 2 }));
+        assert_eq!(machine.membership(Family::V6), None);
+    }
+
+    #[test]
+    fn is_inside_once_somebody_has_answered() {
+        let start = Instant::now();
+        let entry: SocketAddr = ([203, 0, 113, 1], 6881).into();
+        let mut machine = machine(&[entry], start);
+        let query = Message::decode(&machine.transmit().unwrap().datagram).unwrap();
+        let body = Body::Response(Box::new(Response::of(NodeId::from_bytes([9; 20]))));
+        let answer = Message { body, ..query };
+        machine.handle(entry, &answer.encode(), &Nothing, start);
+        // The way to our own id leads to the entry again.
+        let query = Message::decode(&machine.transmit().unwrap().datagram).unwrap();
+        machine.handle(
+            entry,
+            &Message { transaction: query.transaction, ..answer }.encode(),
+            &Nothing,
+            start,
+        );
+        assert_eq!(machine.membership(Family::V4), Some(Membership::Inside));
+    }
+}
