@@ -44,7 +44,8 @@ impl Machine {
                         on: self.gossip(from, now),
                         port: self.config.native_port,
                     });
-                    if response.token.is_none() && !is_proven {
+                    let may_return = is_new || query.method.finds_nodes();
+                    if response.token.is_none() && !is_proven && may_return {
                         response.token = Some(self.tokens.token(from, now).to_vec());
                     }
                 }
