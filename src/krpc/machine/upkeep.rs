@@ -6,16 +6,17 @@ use std::time::Instant;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::tasks::Purpose;
+use super::tasks::{Purpose, Task};
 use super::{
     AddressVotes, Aim, Config, Contact, Family, Host, Machine, Method, NodeId, Pending, Question,
-    Response, Side, Table,
+    Response, Side, Table, TaskId,
 };
 use crate::address::{Reach, may_dial_told, reach};
+use crate::krpc::lookup::Lookup;
 use crate::krpc::secure::{id_for, is_secure};
 use crate::limits::dht::{
     BOOTSTRAP_AT_ONCE, BOOTSTRAP_RETRY_FIRST, BOOTSTRAP_RETRY_LAST, BUCKET_NODES, GREETING_LEN,
-    NATIVE_PROBES,
+    LOOKUP_PATHS, LOOKUP_TRIES, NATIVE_PROBES,
 };
 
 /// How we get into a network.
@@ -24,8 +25,13 @@ pub(super) struct Bootstrap {
     /// Who is asked for nodes: those known from last time, and those that were named.
     entries: Vec<SocketAddr>,
     stage: Stage,
+    /// What entries have named, each with itself.
+    named: Vec<Vec<Contact>>,
+    /// Attempts that did not bring a bucketful of nodes.
     failures: u32,
     retry: Option<Instant>,
+    /// We were in the network before.
+    joined: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +46,20 @@ enum Stage {
 }
 
 impl Bootstrap {
-    /// Whether lookups can begin: we are in the network, or nobody is there.
-    pub(super) fn is_ready(&self) -> bool {
+    fn try_again(&mut self, now: Instant) {
+        let doubled = 2_u32.saturating_pow(self.failures);
+        let pause = BOOTSTRAP_RETRY_FIRST.saturating_mul(doubled).min(BOOTSTRAP_RETRY_LAST);
+        self.failures = self.failures.saturating_add(1);
+        self.retry = Some(now + pause);
+    }
+
+    fn is_ready(&self) -> bool {
         self.stage == Stage::Ready
+    }
+
+    /// Whether lookups can begin: we are in the network, or nobody is there.
+    pub(super) fn may_look(&self) -> bool {
+        self.joined || self.is_ready()
     }
 }
 
@@ -57,7 +74,14 @@ impl Side {
         let known = known.map(|contact| contact.address).take(BOOTSTRAP_AT_ONCE);
         let named = config.bootstrap.iter().copied().filter(|entry| Family::of(entry) == family);
         let entries = known.chain(named).collect();
-        let bootstrap = Bootstrap { entries, stage: Stage::Ready, failures: 0, retry: None };
+        let bootstrap = Bootstrap {
+            entries,
+            stage: Stage::Ready,
+            named: Vec::new(),
+            failures: 0,
+            retry: None,
+            joined: false,
+        };
         Self { family, table: Table::new(own, now), votes: AddressVotes::new(family), bootstrap }
     }
 
@@ -94,11 +118,12 @@ impl Machine {
     fn bootstrap_side(&mut self, family: Family, now: Instant) {
         let Some(side) = self.side_mut(family) else { return };
         side.bootstrap.retry = None;
+        side.bootstrap.named.clear();
         let (entries, target) = (side.bootstrap.entries.clone(), side.table.own().target());
         let mut left = 0;
         for entry in entries {
             let method = Method::FindNode { target };
-            left += usize::from(self.ask(Question::new(entry, method, Purpose::Bootstrap), now));
+            left += usize::from(self.ask(Question::new(entry, method, Purpose::Bootstrap(1)), now));
         }
         if let Some(side) = self.side_mut(family) {
             let asking = Stage::Asking { left };
@@ -106,42 +131,109 @@ impl Machine {
         }
     }
 
-    /// An entry has named nodes: the way to our own id goes on from there.
+    /// An entry has named nodes: the way to our own id goes on from there, as soon as each path can
+    /// begin at another entry. One that lies must not be the only one we hear.
     pub(super) fn bootstrapped(&mut self, from: Contact, response: &Response, now: Instant) {
         let family = Family::of(&from.address);
-        let mut seeds = self.believable(response.contacts(), from.address, family);
-        seeds.push(from);
+        let mut named = self.believable(response.contacts(), from.address, family);
+        named.insert(0, from);
+        let joining = self.joining(family);
         let Some(side) = self.side_mut(family) else { return };
-        let target = side.table.own().target();
-        let first = matches!(side.bootstrap.stage, Stage::Asking { .. });
-        if first {
-            side.bootstrap.stage = Stage::Joining;
-            side.bootstrap.failures = 0;
-            self.start(Aim::Nodes(target), family, &seeds, false, now);
+        match &mut side.bootstrap.stage {
+            Stage::Asking { left } => {
+                *left = left.saturating_sub(1);
+                let all = *left == 0;
+                side.bootstrap.named.push(named);
+                if all || side.bootstrap.named.len() >= usize::from(LOOKUP_PATHS) {
+                    self.join(family, now);
+                }
+            }
+            Stage::Joining => {
+                let Some(id) = joining else { return };
+                if let Some(task) = self.tasks.get_mut(&id) {
+                    task.lookup.begin_with(named);
+                }
+                self.advance(id, now);
+            }
+            Stage::Ready => {
+                let Some(target) = self.id(family).map(|id| id.target()) else { return };
+                let mut lookup = Lookup::new(target, []);
+                lookup.begin_with(named);
+                self.start_with(Aim::Nodes(target), family, lookup, true, false, now);
+            }
         }
     }
 
-    /// An entry has not answered.
-    pub(super) fn not_bootstrapped(&mut self, family: Family, now: Instant) {
+    /// An entry takes its time: those that have answered are enough.
+    pub(super) fn bootstrap_is_slow(&mut self, family: Family, now: Instant) {
+        let Some(side) = self.side(family) else { return };
+        if matches!(side.bootstrap.stage, Stage::Asking { .. }) && !side.bootstrap.named.is_empty()
+        {
+            self.join(family, now);
+        }
+    }
+
+    /// An entry has not answered: a datagram may be lost. Whoever does not hear an honest one may
+    /// hear liars only.
+    pub(super) fn not_bootstrapped(&mut self, entry: SocketAddr, tries: u8, now: Instant) {
+        let family = Family::of(&entry);
+        let target = self.id(family).map(|id| id.target());
+        if let Some(target) = target.filter(|_| tries < LOOKUP_TRIES) {
+            let purpose = Purpose::Bootstrap(tries + 1);
+            if self.ask(Question::new(entry, Method::FindNode { target }, purpose), now) {
+                return;
+            }
+        }
         let Some(side) = self.side_mut(family) else { return };
         let Stage::Asking { left } = &mut side.bootstrap.stage else { return };
         *left = left.saturating_sub(1);
-        if *left == 0 {
-            let doubled = 2_u32.saturating_pow(side.bootstrap.failures);
-            let pause = BOOTSTRAP_RETRY_FIRST.saturating_mul(doubled).min(BOOTSTRAP_RETRY_LAST);
-            side.bootstrap.failures = side.bootstrap.failures.saturating_add(1);
-            side.bootstrap.retry = Some(now + pause);
+        if *left > 0 {
+            return;
+        }
+        if side.bootstrap.named.is_empty() {
+            side.bootstrap.try_again(now);
             side.bootstrap.stage = Stage::Ready;
             self.start_waiting(family, now);
+        } else {
+            self.join(family, now);
         }
+    }
+
+    /// Looks for our own id.
+    fn join(&mut self, family: Family, now: Instant) {
+        let Some(side) = self.side_mut(family) else { return };
+        side.bootstrap.stage = Stage::Joining;
+        let target = side.table.own().target();
+        let mut lookup = Lookup::new(target, []);
+        for named in std::mem::take(&mut side.bootstrap.named) {
+            lookup.begin_with(named);
+        }
+        if self.start_with(Aim::Nodes(target), family, lookup, true, false, now).is_none() {
+            self.kept_up(family, now);
+        }
+    }
+
+    /// The lookup of our own that has been under way for longest.
+    fn joining(&self, family: Family) -> Option<TaskId> {
+        let ours = |task: &Task| task.family == family && !task.told;
+        self.tasks.iter().find(|(_, task)| ours(task)).map(|(id, _)| *id)
     }
 
     /// A lookup of our own is over.
     pub(super) fn kept_up(&mut self, family: Family, now: Instant) {
-        if let Some(side) = self.side_mut(family)
-            && side.bootstrap.stage == Stage::Joining
-        {
+        // Our id may have become another one meanwhile: then that one is looked for, too.
+        if self.joining(family).is_some() {
+            return;
+        }
+        let Some(side) = self.side_mut(family) else { return };
+        if side.bootstrap.stage == Stage::Joining {
             side.bootstrap.stage = Stage::Ready;
+            side.bootstrap.joined = true;
+            if side.table.len() < BUCKET_NODES {
+                side.bootstrap.try_again(now);
+            } else {
+                side.bootstrap.failures = 0;
+            }
             self.start_waiting(family, now);
         }
     }
@@ -239,6 +331,9 @@ impl Machine {
         let Some(ip) = side.votes.agreed() else { return };
         if !is_secure(&side.table.own(), ip) {
             side.table.rebase(id_for(ip, &mut self.chance), now);
+            // Our neighbours are others now, and do not know us.
+            let target = side.table.own().target();
+            self.start(Aim::Nodes(target), family, &[], false, now);
         }
     }
 
