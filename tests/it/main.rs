@@ -40,5 +40,7 @@ mod web_seeds;
 mod wire;
 mod worked_example;
 
+#[path = "../common/trials.rs"]
+mod trials;
 #[path = "../common/world.rs"]
 mod world;
