@@ -97,6 +97,10 @@ pub const BOOTSTRAP_RETRY_LAST: Duration = Duration::from_secs(600);
 /// Nodes of our kind that are looked after: nobody can make us ping more on his word.
 pub const NATIVE_PROBES: usize = 16;
 
+/// Between two nodes that are asked because a native node named them: those looked after are found
+/// within a minute or so, and a victim that liars name hears of us as rarely.
+pub const GOSSIP_GAP: Duration = Duration::from_secs(4);
+
 /// Bytes of the shortest ping of ours.
 pub const GREETING_LEN: usize = 58;
 

@@ -15,8 +15,8 @@ use crate::address::{Reach, may_dial_told, reach};
 use crate::krpc::lookup::Lookup;
 use crate::krpc::secure::{id_for, is_secure};
 use crate::limits::dht::{
-    BOOTSTRAP_AT_ONCE, BOOTSTRAP_RETRY_FIRST, BOOTSTRAP_RETRY_LAST, BUCKET_NODES, GREETING_LEN,
-    LOOKUP_PATHS, LOOKUP_TRIES, NATIVE_PROBES,
+    BOOTSTRAP_AT_ONCE, BOOTSTRAP_RETRY_FIRST, BOOTSTRAP_RETRY_LAST, BUCKET_NODES, GOSSIP_GAP,
+    GREETING_LEN, LOOKUP_PATHS, LOOKUP_TRIES, NATIVE_PROBES,
 };
 
 /// How we get into a network.
@@ -304,13 +304,16 @@ impl Machine {
         }
     }
 
-    /// Asks native nodes that others named whether they are there, some at a time.
+    /// Asks native nodes that others named whether they are there, one at a time: who names them may
+    /// lie, and go on for as long as it is asked.
     fn hear_of_natives(&mut self, named: &[Contact], by: SocketAddr, now: Instant) {
+        if now < self.gossip_from || self.natives.fresh(now).count() >= NATIVE_PROBES {
+            return;
+        }
         let named = self.believable(named.iter().copied(), by, Family::of(&by));
-        let known = self.natives.fresh(now).count();
-        let unknown = named.into_iter().filter(|one| !self.natives.is_native(one.address));
-        let unknown: Vec<_> = unknown.take(NATIVE_PROBES.saturating_sub(known)).collect();
-        for contact in unknown {
+        let unknown = named.into_iter().find(|one| !self.natives.is_native(one.address));
+        if let Some(contact) = unknown {
+            self.gossip_from = now + GOSSIP_GAP;
             self.check_on(contact, now);
         }
     }
