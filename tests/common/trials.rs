@@ -8,19 +8,21 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use offswarm::id::{InfoHash, Target};
+use offswarm::id::InfoHash;
 use offswarm::krpc::item::{Item, ItemSecret, Value};
 use offswarm::krpc::machine::{Aim, Event, Outcome, TaskId};
 
 use crate::world::{MADE_UP, Weather, World};
 
-/// Between two of a network's first nodes that join.
+/// Between two nodes that join at the start, in networks of up to a thousand; larger ones take as
+/// long as that one.
 const JOIN_GAP: Duration = Duration::from_millis(400);
+const JOINED: Duration = Duration::from_secs(400);
 /// Time for the last one to find its place.
 const SETTLE: Duration = Duration::from_secs(60);
 const PUBLISH_GAP: Duration = Duration::from_millis(500);
 /// Until the last announce and put are over.
-const PUBLISHED: Duration = Duration::from_secs(60);
+const PUBLISHED: Duration = Duration::from_secs(120);
 /// Searches go on for some minutes, during which holders and those who keep their word leave.
 const SEARCH_GAP: Duration = Duration::from_millis(1_500);
 const SEARCHED: Duration = Duration::from_secs(90);
@@ -84,7 +86,7 @@ pub fn network(seed: u64, nodes: usize, weather: Weather) -> World {
     let mut world = World::new(seed, weather);
     for _ in 0..nodes {
         world.join();
-        world.pass(JOIN_GAP);
+        world.pass(JOIN_GAP.min(JOINED / nodes as u32));
     }
     world.pass(SETTLE);
     world

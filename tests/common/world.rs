@@ -92,6 +92,8 @@ pub struct World {
     pub events: BTreeMap<(usize, TaskId), Vec<(Instant, Event)>>,
     pub datagrams: u64,
     pub bytes: u64,
+    /// What went to where nobody is, if somebody wants to know.
+    pub lost: Option<Vec<(SocketAddr, Vec<u8>)>>,
 }
 
 impl World {
@@ -110,6 +112,7 @@ impl World {
             events: BTreeMap::new(),
             datagrams: 0,
             bytes: 0,
+            lost: None,
         }
     }
 
@@ -147,6 +150,13 @@ impl World {
     /// A node is gone from one moment to the next.
     pub fn leave(&mut self, number: usize) {
         self.nodes[number].alive = false;
+    }
+
+    /// A datagram from anywhere arrives at a node.
+    pub fn inject(&mut self, number: usize, from: SocketAddr, datagram: &[u8]) {
+        let now = self.now;
+        self.nodes[number].machine.handle(from, datagram, &Nothing, now);
+        self.after(number);
     }
 
     pub fn len(&self) -> usize {
@@ -297,6 +307,10 @@ impl World {
     fn send(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
         self.datagrams += 1;
         self.bytes += datagram.len() as u64;
+        if let Some(lost) = self.lost.as_mut().filter(|_| !self.places.contains_key(&to)) {
+            lost.push((to, datagram));
+            return;
+        }
         if !self.chance.random_bool(self.weather.loss) {
             let takes = Duration::from_micros(self.chance.random_range(10_000..150_000));
             self.push(self.now + takes, Happening::Arrival { to, from, datagram });

@@ -18,6 +18,7 @@ mod command_line;
 mod directories;
 mod durability;
 mod hostile;
+mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;
 mod limits;
