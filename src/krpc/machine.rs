@@ -9,7 +9,8 @@
 //! | [`mod`](self) | what the node is made of, and the way of a datagram |
 //! | `answers` | what others are answered |
 //! | `tasks` | lookups, and what follows at the nodes they find |
-//! | `upkeep` | bootstrap, refresh, pings, our own id |
+//! | `bootstrap` | getting into the network, and into it again |
+//! | `upkeep` | refresh, pings, our own id |
 //! | `words` | what a machine is told, and what it tells |
 //!
 //! # Manners
@@ -20,6 +21,7 @@
 //! by answering us. A read-only node (BEP 43) answers nobody and says so.
 
 mod answers;
+mod bootstrap;
 mod tasks;
 mod upkeep;
 mod words;
@@ -53,8 +55,8 @@ use super::tokens::Tokens;
 use crate::id::{BlockId, NodeId};
 use crate::limits::dht::{MAX_SENT_DATAGRAM_LEN, STORES_SWEPT_EVERY};
 
+use bootstrap::Bootstrap;
 use tasks::{Purpose, Task};
-use upkeep::Bootstrap;
 
 /// Who we are to other nodes: `OS` and the version.
 const VERSION: &[u8] = b"OS\x00\x01";
@@ -106,6 +108,8 @@ pub struct Machine {
     events: VecDeque<Event>,
     counters: Counters,
     swept: Instant,
+    /// No native node is asked on the word of another one before that.
+    gossip_from: Instant,
 }
 
 impl Machine {
@@ -134,6 +138,7 @@ impl Machine {
             events: VecDeque::new(),
             counters: Counters::default(),
             swept: now,
+            gossip_from: now,
         };
         machine.bootstrap(now);
         machine

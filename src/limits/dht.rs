@@ -47,6 +47,23 @@ pub const LOOKUP_CANDIDATES: usize = 256;
 /// Queries of one lookup, so that nobody leads it on for ever; a usual one has 25 to 60.
 pub const LOOKUP_QUERIES: u32 = 200;
 
+/// Times that a node of a lookup is asked that does not answer, each a second after the one before: at
+/// a loss of 20 % either way, one in twenty living ones looks dead then.
+pub const LOOKUP_TRIES: u8 = 3;
+
+/// Addresses of one host that one path of a lookup remembers.
+pub const LOOKUP_PER_HOST: usize = 2;
+
+/// Closest nodes that have to answer before a lookup ends: twice as many as keep a value. With three
+/// liars among ten, who name each other, the closest eight that are known may be liars all; the next
+/// eight hardly ever are, and one honest neighbour names the others. In a simulation of 1,000 nodes
+/// this finds 99 % where eight find 97, for a seventh more datagrams.
+pub const LOOKUP_WIDTH: usize = 16;
+
+/// Closest nodes of each path that have to answer before the paths are joined: on the way a path
+/// needs one that is honest, and more would cost datagrams on each of them.
+pub const LOOKUP_PATH_WIDTH: usize = 3;
+
 /// Nodes among the closest eight whose id need not follow from their address (BEP 42).
 pub const LOOKUP_INSECURE: usize = BUCKET_NODES / 2;
 
@@ -79,6 +96,10 @@ pub const BOOTSTRAP_RETRY_LAST: Duration = Duration::from_secs(600);
 
 /// Nodes of our kind that are looked after: nobody can make us ping more on his word.
 pub const NATIVE_PROBES: usize = 16;
+
+/// Between two nodes that are asked because a native node named them: those looked after are found
+/// within a minute or so, and a victim that liars name hears of us as rarely.
+pub const GOSSIP_GAP: Duration = Duration::from_secs(4);
 
 /// Bytes of the shortest ping of ours.
 pub const GREETING_LEN: usize = 58;

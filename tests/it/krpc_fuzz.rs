@@ -9,14 +9,23 @@
 
 use std::env;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use offswarm::id::{BlockId, InfoHash};
+use offswarm::krpc::contact::Family;
+use offswarm::krpc::machine::{Aim, Event, TaskId};
 use offswarm::krpc::message::{Message, MessageError};
+use offswarm::krpc::rendezvous::native_swarm;
+use offswarm::limits::dht::{MAX_ITEMS, MAX_NATIVES, MAX_STORED_PEERS};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{Rng, RngExt, SeedableRng};
+
+use crate::trials::network;
+use crate::world::{Weather, World};
 
 /// Datagrams of a usual run, on all threads.
 const DATAGRAMS: usize = 1_000_000;
@@ -474,6 +483,127 @@ fn forged_messages_are_read_and_written_or_refused() {
         started.into_iter().map(|run| run.join().expect("see the datagram above")).collect()
     });
     println!("understood and made: {runs:?}");
+}
+
+/// The datagram with another transaction id, if it has one.
+fn with_transaction(datagram: &[u8], transaction: &[u8]) -> Option<Vec<u8>> {
+    let at = 3 + datagram.windows(3).rposition(|window| window == b"1:t")?;
+    let colon = at + datagram[at..].iter().position(|byte| *byte == b':')?;
+    let length: usize = std::str::from_utf8(&datagram[at..colon]).ok()?.parse().ok()?;
+    let rest = datagram.get(colon.checked_add(1)?.checked_add(length)?..)?;
+    let mut changed = datagram[..at].to_vec();
+    string(&mut changed, transaction);
+    changed.extend(rest);
+    Some(changed)
+}
+
+/// A network of honest nodes, one of which hears what the forge makes.
+struct Siege {
+    world: World,
+    forge: Forge,
+    chance: StdRng,
+    tasks: Vec<TaskId>,
+    answered: usize,
+}
+
+const BESIEGED: usize = 10;
+
+impl Siege {
+    fn new(seed: u64) -> Self {
+        let mut world = network(seed, 30, Weather::FAIR);
+        world.lost = Some(Vec::new());
+        let chance = StdRng::seed_from_u64(seed);
+        Self { world, forge: Forge::new(seed), chance, tasks: Vec::new(), answered: 0 }
+    }
+
+    /// The next datagram: to what the node sent somewhere, an answer of a kind; or anything.
+    fn next(&mut self) -> (SocketAddr, Vec<u8>) {
+        let sent = self.world.lost.as_mut().and_then(Vec::pop);
+        let datagram = self.forge.datagram();
+        if let Some((to, sent)) = sent {
+            let transaction = Message::decode(&sent).unwrap().transaction;
+            self.forge.remember(sent);
+            if let Some(answer) = with_transaction(&datagram, &transaction) {
+                self.answered += 1;
+                return (to, answer);
+            }
+        }
+        let number: u32 = self.chance.random_range(0..5_000);
+        ((std::net::Ipv4Addr::from(0x6400_0001 + (number << 8)), 6881).into(), datagram)
+    }
+
+    fn begin_something(&mut self) {
+        let infohash = InfoHash::of(&self.chance.random::<[u8; 8]>());
+        let aim = match self.chance.random_range(0..5) {
+            0 => Aim::Nodes(infohash.target()),
+            1 => Aim::Peers { infohash: native_swarm(), ids: vec![BlockId::of(b"block"); 24] },
+            2 => Aim::Announce { infohash, port: 6881, seed: true },
+            3 => Aim::Item { target: infohash.target(), salt: Vec::new() },
+            _ => Aim::Natives(infohash.target()),
+        };
+        self.tasks.push(self.world.begin(BESIEGED, aim));
+        if self.tasks.len() > 50 {
+            let (world, tasks) = (&mut self.world, &mut self.tasks);
+            tasks.retain(|task| {
+                !world.is_over(BESIEGED, *task) || world.told(BESIEGED, *task).is_none()
+            });
+            // Each has so many queries at most, and each of those an end.
+            assert!(tasks.len() <= 50, "{} tasks go on for ever", tasks.len());
+        }
+    }
+
+    fn check(&self) {
+        let machine = self.world.machine(BESIEGED);
+        let (peers, items) = machine.kept();
+        assert!(peers <= MAX_STORED_PEERS && items <= MAX_ITEMS);
+        assert!(machine.contacts(Family::V4, self.world.now).len() <= 320);
+        assert!(machine.native_nodes(self.world.now).len() <= MAX_NATIVES);
+    }
+}
+
+/// Whatever arrives, and if it has the transaction ids of our own queries: a node goes on, sends no
+/// more than it should, and still finds what is in its network.
+#[test]
+fn a_besieged_node_stays_in_its_network() {
+    let budget = &Budget::of(DATAGRAMS);
+    let run = |seed| {
+        let (mut siege, mut witness, mut done) = (Siege::new(seed), Witness::new(seed), 0);
+        while budget.goes_on(done, THREADS) {
+            let (from, datagram) = siege.next();
+            witness.sees(&datagram);
+            let before = siege.world.sent(BESIEGED).0;
+            siege.world.inject(BESIEGED, from, &datagram);
+            let sent = siege.world.sent(BESIEGED).0 - before;
+            assert!(sent <= 64, "{sent} datagrams for one");
+            siege.world.pass(Duration::from_millis(1));
+            if done % 5_000 == 0 {
+                siege.begin_something();
+                siege.check();
+            }
+            done += 1;
+        }
+        let world = &mut siege.world;
+        world.pass(Duration::from_secs(60));
+        let infohash = InfoHash::of(b"wanted");
+        let announce = Aim::Announce { infohash, port: 6881, seed: true };
+        let announced = world.begin(BESIEGED + 1, announce);
+        world.wait_for(BESIEGED + 1, announced, Duration::from_secs(120));
+        let search = world.begin(BESIEGED, Aim::Peers { infohash, ids: Vec::new() });
+        world.wait_for(BESIEGED, search, Duration::from_secs(120));
+        let (told, _) = world.told(BESIEGED, search).expect("a search ends");
+        let holder = world.address(BESIEGED + 1);
+        let found = told.iter().any(
+            |(_, event)| matches!(event, Event::Peers { peers, .. } if peers.contains(&holder)),
+        );
+        assert!(found && siege.answered > done / 1_000, "{found} {} {done}", siege.answered);
+        (siege.answered, done)
+    };
+    let runs: Vec<(usize, usize)> = thread::scope(|scope| {
+        let started: Vec<_> =
+            budget.seeds(THREADS).map(|seed| scope.spawn(move || run(seed))).collect();
+        started.into_iter().map(|run| run.join().expect("see the datagram above")).collect()
+    });
+    println!("answers to its own queries, and all: {runs:?}");
 }
 
 #[test]

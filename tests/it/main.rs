@@ -19,6 +19,7 @@ mod dht_commands;
 mod directories;
 mod durability;
 mod hostile;
+mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;
 mod limits;
@@ -42,5 +43,7 @@ mod web_seeds;
 mod wire;
 mod worked_example;
 
+#[path = "../common/trials.rs"]
+mod trials;
 #[path = "../common/world.rs"]
 mod world;

@@ -11,15 +11,15 @@ use crate::krpc::item::{Item, ItemError, MutableItem, Value};
 use crate::krpc::lookup::{Answer, Ask, Found, Lookup};
 use crate::krpc::message::{KrpcError, Method, RawItem};
 use crate::krpc::rendezvous::native_swarm;
-use crate::limits::dht::{LOOKUP_SEEDS, MAX_TASKS, NATIVE_PROBES};
+use crate::limits::dht::{LOOKUP_SEEDS, MAX_TASKS, NATIVE_PROBES, QUERY_SLOW};
 
 /// What a query is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// To see whether somebody is there; a user waits for it.
     Ping(Option<TaskId>),
-    /// To get into the network.
-    Bootstrap,
+    /// To get into the network; asked so many times, this one included.
+    Bootstrap(u8),
     /// To get closer to a target.
     Look(TaskId),
     /// To leave something at a node.
@@ -31,12 +31,14 @@ pub(super) enum Purpose {
 pub(super) struct Task {
     pub(super) aim: Aim,
     pub(super) family: Family,
-    lookup: Lookup,
+    pub(super) lookup: Lookup,
     stage: Stage,
     outcome: Outcome,
     /// Whether anybody is told of it; else it is our own upkeep.
-    told: bool,
+    pub(super) told: bool,
     probes: usize,
+    /// Nodes that are to keep something, and are asked once more if they say nothing.
+    keepers: Vec<Found>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,12 +148,27 @@ impl Machine {
             Aim::Natives(_) => self.natives.closest(&target, family, LOOKUP_SEEDS, now),
             _ => side.table.closest(&target, LOOKUP_SEEDS, now),
         };
-        let is_ready = side.bootstrap.is_ready() || !told;
+        let is_ready = side.bootstrap.may_look() || !told;
         let lookup = Lookup::new(target, seeds.iter().copied().chain(known));
+        self.start_with(aim, family, lookup, is_ready, told, now)
+    }
+
+    /// Begins with a lookup that has its first nodes.
+    pub(super) fn start_with(
+        &mut self,
+        aim: Aim,
+        family: Family,
+        lookup: Lookup,
+        is_ready: bool,
+        told: bool,
+        now: Instant,
+    ) -> Option<TaskId> {
         let stage = if is_ready { Stage::Looking } else { Stage::Waiting };
         let task = self.next_task();
         let outcome = Outcome::default();
-        self.tasks.insert(task, Task { aim, family, lookup, stage, outcome, told, probes: 0 });
+        let keepers = Vec::new();
+        let begun = Task { aim, family, lookup, stage, outcome, told, probes: 0, keepers };
+        self.tasks.insert(task, begun);
         self.advance(task, now);
         Some(task)
     }
@@ -172,14 +189,14 @@ impl Machine {
             task.stage = Stage::Looking;
             if let Some(side) = self.sides.iter().find(|side| side.family == family) {
                 let known = side.table.closest(&target, LOOKUP_SEEDS, now);
-                task.lookup = Lookup::new(target, known);
+                known.into_iter().for_each(|one| task.lookup.begin_with([one]));
             }
             self.advance(id, now);
         }
     }
 
     /// Asks whom the lookup wants to be asked, and goes on when it is done.
-    fn advance(&mut self, id: TaskId, now: Instant) {
+    pub(super) fn advance(&mut self, id: TaskId, now: Instant) {
         loop {
             let Some(task) = self.tasks.get_mut(&id) else { return };
             if task.stage != Stage::Looking {
@@ -203,7 +220,7 @@ impl Machine {
             if !self.ask(question, now)
                 && let Some(task) = self.tasks.get_mut(&id)
             {
-                task.lookup.failed(to);
+                task.lookup.is_slow(to);
             }
         }
     }
@@ -213,17 +230,11 @@ impl Machine {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let found = task.lookup.closest();
         task.outcome.closest = found.iter().map(|found| found.contact).collect();
-        let gift = task.aim.gift();
         task.stage = Stage::Storing { left: 0 };
-        if let Some(method) = gift {
-            for Found { contact, token } in found {
-                let Some(token) = token else { continue };
-                let question = Question {
-                    contact: Some(contact),
-                    token: Some(token),
-                    ..Question::new(contact.address, method.clone(), Purpose::Store(id))
-                };
-                if self.ask(question, now)
+        if let Some(method) = task.aim.gift() {
+            task.keepers.clone_from(&found);
+            for keeper in found {
+                if self.give(id, keeper, method.clone(), now)
                     && let Some(Task { stage: Stage::Storing { left }, .. }) =
                         self.tasks.get_mut(&id)
                 {
@@ -232,6 +243,14 @@ impl Machine {
             }
         }
         self.finish_if_done(id, now);
+    }
+
+    /// Leaves something at a node; false if it gave no token, or too much is under way.
+    fn give(&mut self, id: TaskId, keeper: Found, method: Method, now: Instant) -> bool {
+        let Found { contact, token: Some(token) } = keeper else { return false };
+        let purpose = Purpose::Store(id);
+        let question = Question::new(contact.address, method, purpose);
+        self.ask(Question { contact: Some(contact), token: Some(token), ..question }, now)
     }
 
     fn finish_if_done(&mut self, id: TaskId, now: Instant) {
@@ -272,7 +291,7 @@ impl Machine {
                 let answer = Some(Pong { contact, version, after, ip, native });
                 self.events.push_back(Event::Pong { task, answer });
             }
-            Purpose::Bootstrap => self.bootstrapped(contact, &response, now),
+            Purpose::Bootstrap(_) => self.bootstrapped(contact, &response, now),
             Purpose::Look(task) => {
                 self.tell(task, contact, &response, native);
                 self.go_on(task, contact, &response, now);
@@ -283,14 +302,24 @@ impl Machine {
 
     /// A node has refused a query.
     pub(super) fn refused(&mut self, pending: &Pending<Purpose>, error: &KrpcError, now: Instant) {
+        // It is there, so that nothing is said against its place in the table.
         match pending.purpose {
             Purpose::Store(task) => self.stored(task, Stored::Refused(error), now),
+            Purpose::Look(id) => {
+                if let Some(task) = self.tasks.get_mut(&id) {
+                    task.lookup.refused(pending.to);
+                    self.advance(id, now);
+                }
+            }
             _ => self.silent(pending, now),
         }
     }
 
     /// A node takes its time.
     pub(super) fn slow(&mut self, pending: &Pending<Purpose>, now: Instant) {
+        if let Purpose::Bootstrap(tries) = pending.purpose {
+            self.bootstrap_is_slow(pending.to, tries, now);
+        }
         if let Purpose::Look(id) = pending.purpose
             && let Some(task) = self.tasks.get_mut(&id)
         {
@@ -308,15 +337,33 @@ impl Machine {
         match pending.purpose {
             Purpose::Ping(None) => {}
             Purpose::Ping(Some(task)) => self.events.push_back(Event::Pong { task, answer: None }),
-            Purpose::Bootstrap => self.not_bootstrapped(Family::of(&pending.to), now),
-            Purpose::Look(id) => {
+            Purpose::Bootstrap(tries) => self.not_bootstrapped(pending.to, tries, now),
+            // What is slow has been given up already; this could not be sent at all.
+            Purpose::Look(id) if now < pending.sent + QUERY_SLOW => {
                 if let Some(task) = self.tasks.get_mut(&id) {
-                    task.lookup.failed(pending.to);
+                    task.lookup.is_slow(pending.to);
                     self.advance(id, now);
                 }
             }
-            Purpose::Store(task) => self.stored(task, Stored::Silence, now),
+            Purpose::Look(_) => {}
+            Purpose::Store(task) => {
+                if !self.give_again(task, pending.to, now) {
+                    self.stored(task, Stored::Silence, now);
+                }
+            }
         }
+    }
+
+    /// Asks a node once more that has just been there: a datagram was lost.
+    fn give_again(&mut self, id: TaskId, to: SocketAddr, now: Instant) -> bool {
+        let Some(task) = self.tasks.get_mut(&id) else { return false };
+        let place = task.keepers.iter().position(|keeper| keeper.contact.address == to);
+        let Some((keeper, method)) =
+            place.map(|place| task.keepers.swap_remove(place)).zip(task.aim.gift())
+        else {
+            return false;
+        };
+        self.give(id, keeper, method, now)
     }
 
     /// Tells what a node on the way knows.
@@ -352,8 +399,8 @@ impl Machine {
         let answer =
             Answer { contacts, cut: off.is_some_and(|off| off.cut), token: response.token.clone() };
         if let Some(task) = self.tasks.get_mut(&id) {
-            let is_who = task.lookup.answered(from.address, from.id, answer);
-            if is_who && for_natives {
+            let is_expected = task.lookup.answered(from.address, from.id, answer);
+            if is_expected && for_natives {
                 self.probe(id, from, &response.values, now);
             }
         }

@@ -37,6 +37,11 @@ impl Entry {
         }
     }
 
+    /// Whether it gave a sign of life within 15 minutes and is not bad.
+    pub(super) fn is_heard(&self, now: Instant) -> bool {
+        !self.is_bad() && now < self.alive + GOOD_FOR
+    }
+
     pub(super) fn answered(&mut self, now: Instant) {
         (self.alive, self.failures) = (now, 0);
     }

@@ -161,7 +161,9 @@ impl Table {
         }
     }
 
-    /// The nodes closest to a target: good ones by distance, then questionable ones by distance.
+    /// The nodes closest to a target: those heard within 15 minutes by distance, then other
+    /// questionable ones by distance. Who left one query unanswered is among the first: one lost
+    /// datagram in five must not hide a third of the network.
     #[must_use]
     pub fn closest(&self, target: &Target, count: usize, now: Instant) -> Vec<Contact> {
         let nearest = self.index(target);
@@ -173,10 +175,10 @@ impl Table {
             let before = found.len();
             let buckets = self.buckets.get(group).unwrap_or_default();
             for node in buckets.iter().flat_map(|bucket| &bucket.nodes) {
-                match node.standing(now) {
-                    Standing::Good => found.push(node.contact),
-                    Standing::Questionable => doubtful.push(node.contact),
-                    Standing::Bad => {}
+                if node.is_heard(now) {
+                    found.push(node.contact);
+                } else if !node.is_bad() {
+                    doubtful.push(node.contact);
                 }
             }
             sort(found.get_mut(before..).unwrap_or_default(), target);

@@ -198,7 +198,11 @@ fn queries_enter_nobody_and_revive_nobody_who_failed() {
 fn good_nodes_come_before_nearer_questionable_ones() {
     let now = Instant::now();
     let mut table = table([contact(5, 1), contact(2, 2)], now);
+    // One lost datagram says little of a node that was there a moment ago.
     table.failed(contact(5, 1).address, now);
+    assert_eq!(table.closest(&OWN.target(), 1, now), [contact(5, 1)]);
+    let now = now + GOOD_FOR;
+    assert_eq!(table.answered(contact(2, 2), now), None);
     assert_eq!(table.closest(&OWN.target(), 1, now), [contact(2, 2)]);
     assert_eq!(table.closest(&OWN.target(), 8, now), [contact(2, 2), contact(5, 1)]);
     table.remove(contact(2, 2).address, now);
@@ -326,7 +330,8 @@ proptest! {
         }
         let mut all: Vec<_> = table.contacts(now).collect();
         all.retain(|(_, standing)| *standing != Standing::Bad);
-        all.sort_by_key(|(contact, standing)| (*standing, contact.distance(&target)));
+        let heard: BTreeSet<_> = table.nodes().filter(|node| node.is_heard(now)).map(|node| node.contact).collect();
+        all.sort_by_key(|(contact, _)| (!heard.contains(contact), contact.distance(&target)));
         let all: Vec<_> = all.into_iter().map(|(contact, _)| contact).collect();
         for count in [1, 8, 400] {
             prop_assert_eq!(&table.closest(&target, count, now), &all[..count.min(all.len())]);
