@@ -163,6 +163,7 @@ impl Dht {
             pings: BTreeMap::new(),
             last_group: 0,
             unknown: names.is_empty().then_some(0),
+            held: Vec::new(),
             joining: Vec::new(),
             known: Arc::clone(&known),
         };
@@ -273,6 +274,8 @@ struct Node {
     last_group: u64,
     /// Entries whose names have no address, once all were looked up.
     unknown: Option<usize>,
+    /// Searches that wait for somebody to ask, at most as many as there may be.
+    held: Vec<(Aim, Vec<Contact>, Sink)>,
     /// Who waits until we are in the network.
     joining: Vec<oneshot::Sender<Joined>>,
     /// For those who only want to know how many nodes we know.
@@ -322,6 +325,11 @@ impl Node {
         while let Some(event) = self.machine.event() {
             self.tell(event);
         }
+        if !self.held.is_empty() && self.may_search() {
+            for (aim, seeds, sink) in std::mem::take(&mut self.held) {
+                self.search(&aim, &seeds, sink, Instant::now());
+            }
+        }
         self.tell_joined();
         self.known.store(self.machine.known_nodes(), Ordering::Relaxed);
     }
@@ -368,7 +376,10 @@ impl Node {
     fn obey(&mut self, order: Order) {
         let now = Instant::now();
         match order {
-            Order::Search { aim, seeds, sink } => self.search(&aim, &seeds, sink, now),
+            Order::Search { aim, seeds, sink } if self.may_search() => {
+                self.search(&aim, &seeds, sink, now);
+            }
+            Order::Search { aim, seeds, sink } => self.held.push((aim, seeds, sink)),
             Order::Ping { to, answer } => {
                 let task = self.machine.ping(to, now);
                 self.pings.insert(task, answer);
@@ -381,6 +392,11 @@ impl Node {
                 let _ = answer.send(self.status(now));
             }
         }
+    }
+
+    /// Whether somebody can be asked, or it is known that nobody can: names are still looked up.
+    fn may_search(&self) -> bool {
+        self.unknown.is_some() || self.machine.known_nodes() > 0
     }
 
     fn search(&mut self, aim: &Aim, seeds: &[Contact], sink: Sink, now: Instant) {

@@ -240,6 +240,24 @@ async fn another_udp_port_is_taken_if_ours_is_not_free() {
     get(&place, "b", &sharing.url, &nodes[1], &["--timeout", "60s"]).ok();
 }
 
+/// A search that begins before the name of the only entry has an address waits for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn entries_may_have_names() {
+    let nodes = network(here(), 2).await;
+    let options = Options {
+        listen: vec![here()],
+        read_only: true,
+        native_port: 0,
+        bootstrap: vec![format!("localhost:{}", nodes[0].addresses()[0].port())],
+        state: None,
+        known: Vec::new(),
+        holdings: Arc::new(Nothing),
+    };
+    let asker = Dht::start(options).unwrap();
+    let search = asker.search(Aim::Nodes(InfoHash::of(b"x").target()), Vec::new()).await;
+    assert_eq!(search.outcome().await.closest.len(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ipv6_is_a_network_of_its_own() {
     let nodes = network((Ipv6Addr::LOCALHOST, 0).into(), 4).await;
