@@ -23,6 +23,8 @@
 mod answers;
 mod bootstrap;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod words;
 
@@ -350,6 +352,7 @@ impl Machine {
         };
         let transaction = self.queries.transaction(&mut self.chance);
         let ids = if self.natives.is_native(to) { ids } else { Vec::new() };
+        let is_common = method.is_common();
         let both = self.sides.len() > 1 && method.finds_nodes();
         let query = Query {
             id,
@@ -368,7 +371,7 @@ impl Machine {
             extra: Extra::new(),
         };
         let (sent, datagram) = (self.pacer.slot(to, now), message.encode());
-        let pending = Pending { to, contact, purpose, sent };
+        let pending = Pending { to, contact, purpose, is_common, sent };
         self.guard.asked(to, now);
         self.guard.sent(to, datagram.len());
         if sent > now {

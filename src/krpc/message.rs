@@ -159,6 +159,13 @@ impl Method {
             Self::FindNode { .. } | Self::GetPeers { .. } | Self::Get { .. } | Self::OffFind { .. }
         )
     }
+
+    /// Whether those whom we ask it answer it as long as they are there. Nodes that keep no items
+    /// (aria2, Transmission, rTorrent) say nothing to a query about one, or that they do not know it.
+    #[must_use]
+    pub const fn is_common(&self) -> bool {
+        !matches!(self, Self::Get { .. } | Self::Put { .. })
+    }
 }
 
 /// Families of nodes that are wanted (BEP 32).

@@ -21,6 +21,8 @@ pub struct Pending<P> {
     pub contact: Option<Contact>,
     /// What it is for.
     pub purpose: P,
+    /// Whether every node that is there answers such a query.
+    pub is_common: bool,
     /// When it was sent; when it will be, before that.
     pub sent: Instant,
 }
@@ -170,7 +172,8 @@ mod tests {
     fn added(at: Instant) -> (Queries<u8>, SocketAddr) {
         let mut queries = Queries::default();
         let to = ([203, 0, 113, 5], 6881).into();
-        queries.add(7, Pending { to, contact: None, purpose: 1, sent: at }, Some(b"q".to_vec()));
+        let pending = Pending { to, contact: None, purpose: 1, is_common: true, sent: at };
+        queries.add(7, pending, Some(b"q".to_vec()));
         (queries, to)
     }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A node that knows no others: sends the queries that it is told, and tells what comes back.
+"""A node of few words: sends the queries that it is told, and tells what comes back.
 
 KRPC (BEP 5) without any code of offswarm, by which foreign nodes are asked, and ours can be. It is
 told on stdin and answers on stdout, one JSON object a line:
@@ -14,8 +14,8 @@ were sent later instead. With "patience" it is null once so many seconds have pa
     {"queries": ["64..65"]}
 
 tells what queries of a method have come in so far. It answers `ping`, `find_node`, `get_peers` and
-`announce_peer`, and as an offswarm node would: with `off` beside the ordinary answer. It ends when
-stdin does.
+`announce_peer`, and as an offswarm node would: with `off` beside the ordinary answer, unless it is
+to be a stock node. It knows the nodes that it was started with. It ends when stdin does.
 """
 
 import argparse
@@ -65,10 +65,12 @@ def address(text):
 
 
 class Probe:
-    def __init__(self, listen, id):
+    def __init__(self, listen, id, nodes, stock):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(listen)
         self.id = id
+        self.nodes = nodes
+        self.stock = stock
         self.heard = []
         self.pings = 0
 
@@ -120,9 +122,11 @@ class Probe:
         self.heard.append((method.decode(), datagram))
         if method not in (b"ping", b"find_node", b"get_peers", b"announce_peer"):
             return
-        response = {b"id": self.id, b"off": EXTENSION}
+        response = {b"id": self.id}
+        if not self.stock:
+            response[b"off"] = EXTENSION
         if method in (b"find_node", b"get_peers"):
-            response[b"nodes"] = b""
+            response[b"nodes"] = self.nodes
         if method == b"get_peers":
             response[b"token"] = b"token"
         self.socket.sendto(encode({b"r": response, b"t": query[b"t"], b"y": b"r"}), sender)
@@ -141,8 +145,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--listen", required=True, metavar="ADDR:PORT")
     parser.add_argument("--id", required=True, metavar="HEX")
+    parser.add_argument("--nodes", default="", metavar="HEX", help="compact, as in BEP 5")
+    parser.add_argument("--stock", action="store_true", help="know nothing of offswarm")
     args = parser.parse_args()
-    probe = Probe(address(args.listen), bytes.fromhex(args.id))
+    id, nodes = bytes.fromhex(args.id), bytes.fromhex(args.nodes)
+    probe = Probe(address(args.listen), id, nodes, args.stock)
     print(json.dumps({"listening": "%s:%d" % probe.socket.getsockname()}), flush=True)
     # Without a buffer, whose lines select would not see.
     orders = open(sys.stdin.fileno(), "rb", buffering=0)

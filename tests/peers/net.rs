@@ -10,9 +10,13 @@
 //! leaves nothing to remove. Making them takes root.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::common::child::Running;
 use crate::programs::program;
@@ -83,6 +87,13 @@ impl Machine {
             };
         }
         adopted
+    }
+
+    /// Takes the calling thread to this machine, for good: what sockets it opens are there.
+    pub(crate) fn enter(&self) {
+        let Some(namespace) = &self.namespace else { return };
+        let namespace = File::open(namespace).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
     }
 
     pub(crate) fn at(&self, port: u16) -> SocketAddr {

@@ -300,7 +300,7 @@ impl Machine {
         }
     }
 
-    /// A node has refused a query.
+    /// A node has refused a query. That it does not know a method is no fault of it.
     pub(super) fn refused(&mut self, pending: &Pending<Purpose>, error: &KrpcError, now: Instant) {
         // It is there, so that nothing is said against its place in the table.
         match pending.purpose {
@@ -311,7 +311,8 @@ impl Machine {
                     self.advance(id, now);
                 }
             }
-            _ => self.silent(pending, now),
+            _ if pending.is_common => self.silent(pending, now),
+            _ => self.not_answered(pending, now),
         }
     }
 
@@ -331,9 +332,18 @@ impl Machine {
         }
     }
 
-    /// A node has not answered.
+    /// A node has said nothing. If it need not, a ping shows whether it is there.
     pub(super) fn silent(&mut self, pending: &Pending<Purpose>, now: Instant) {
-        self.note_silence(pending.to, now);
+        if pending.is_common {
+            self.note_silence(pending.to, now);
+        } else {
+            self.doubt(pending.to, now);
+        }
+        self.not_answered(pending, now);
+    }
+
+    /// Goes on without what was asked for.
+    fn not_answered(&mut self, pending: &Pending<Purpose>, now: Instant) {
         match pending.purpose {
             Purpose::Ping(None) => {}
             Purpose::Ping(Some(task)) => self.events.push_back(Event::Pong { task, answer: None }),

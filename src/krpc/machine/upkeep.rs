@@ -68,6 +68,14 @@ impl Machine {
         }
     }
 
+    /// A node may not be there.
+    pub(super) fn doubt(&mut self, address: SocketAddr, now: Instant) {
+        let side = self.side_mut(Family::of(&address));
+        if let Some(doubtful) = side.and_then(|side| side.table.doubt(address, now)) {
+            self.check_on(doubtful, now);
+        }
+    }
+
     /// A node has asked us something: if there is a place for it, we ask it something, too, as soon
     /// as it has sent enough for that.
     pub(super) fn meet(&mut self, contact: Contact, now: Instant) {

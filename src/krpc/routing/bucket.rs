@@ -64,6 +64,15 @@ impl Entry {
         self.tried = now;
     }
 
+    /// Whether it is to be pinged because something was not answered that need not be.
+    pub(super) fn doubted(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.tried + PING_RETRY;
+        if is_due {
+            self.tried = now;
+        }
+        is_due
+    }
+
     /// When it should be pinged.
     pub(super) fn ping_due(&self) -> Instant {
         match self.failures {

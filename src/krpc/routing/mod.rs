@@ -152,6 +152,13 @@ impl Table {
         }
     }
 
+    /// A node may not be there. It is given to be pinged, if nobody just did.
+    pub fn doubt(&mut self, address: SocketAddr, now: Instant) -> Option<Contact> {
+        let (at, place) = self.find(|node| node.contact.address == address)?;
+        let node = self.buckets.get_mut(at)?.nodes.get_mut(place)?;
+        node.doubted(now).then_some(node.contact)
+    }
+
     /// Takes out who should not be asked: a node that is read-only (BEP 43) or misbehaves.
     pub fn remove(&mut self, address: SocketAddr, now: Instant) {
         self.forget_spares(address);

@@ -80,8 +80,8 @@ pub(crate) struct Desk {
 
 /// That a client is to be a node of a DHT, at its peer port.
 pub(crate) struct Dht {
-    /// The node that it is told. Without any it waits to be asked.
-    pub(crate) entry: Option<SocketAddr>,
+    /// The nodes that it is told: one, if it is not Transmission. Without any it waits to be asked.
+    pub(crate) entries: Vec<SocketAddr>,
 }
 
 impl Desk {
@@ -94,8 +94,8 @@ impl Desk {
     }
 
     /// The desk of a client that is a node, too.
-    pub(crate) fn in_dht(machine: &Machine, entry: Option<SocketAddr>) -> Self {
-        Self { dht: Some(Dht { entry }), ..Self::new(machine) }
+    pub(crate) fn in_dht(machine: &Machine, entries: &[SocketAddr]) -> Self {
+        Self { dht: Some(Dht { entries: entries.to_vec() }), ..Self::new(machine) }
     }
 
     fn has_dht(&self) -> bool {
@@ -103,7 +103,7 @@ impl Desk {
     }
 
     fn entry(&self) -> Option<SocketAddr> {
-        self.dht.as_ref()?.entry
+        self.dht.as_ref()?.entries.first().copied()
     }
 
     /// A link that names the entry, too, for clients that are told nodes in no other way.

@@ -3,8 +3,11 @@
 //! It has no way to be told a peer, and it ignores loopback addresses.
 //! <https://github.com/transmission/transmission/blob/3.00/extras/rpc-spec.txt>
 
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
+use serde_bencode::value::Value as Bencode;
 use serde_json::{Value, json};
 
 use crate::common::child::{Running, poll};
@@ -39,8 +42,8 @@ impl Client for Transmission {
 
     fn join(desk: &Desk, task: &Task) -> Self {
         desk.write("settings.json", &settings(desk).to_string());
-        if let Some(entry) = desk.entry() {
-            desk.write("dht.bootstrap", &format!("{} {}\n", entry.ip(), entry.port()));
+        if let Some(dht) = &desk.dht {
+            fs::write(desk.state().join("dht.dat"), remembered(&dht.entries)).unwrap();
         }
         let mut command = desk.command(&program("transmission-daemon", "transmission-daemon"));
         command.args(["--foreground", "--log-error", "--config-dir"]).arg(desk.state());
@@ -92,6 +95,18 @@ impl Transmission {
 
 fn url() -> String {
     format!("http://127.0.0.1:{STEER_PORT}/transmission/rpc")
+}
+
+/// The nodes that it knew when it ran last. It asks them sooner than those in `dht.bootstrap`.
+fn remembered(nodes: &[SocketAddr]) -> Vec<u8> {
+    let nodes = nodes.iter().flat_map(|node| {
+        let IpAddr::V4(ip) = node.ip() else { panic!("an address of a network of ours") };
+        [&ip.octets()[..], &node.port().to_be_bytes()].concat()
+    });
+    let (id, nodes) = (rand::random::<[u8; 20]>(), nodes.collect::<Vec<_>>());
+    let entries = [("id", id.to_vec()), ("nodes", nodes)];
+    let entries = entries.map(|(key, bytes)| (key.into(), Bencode::Bytes(bytes)));
+    serde_bencode::to_bytes(&Bencode::Dict(entries.into())).unwrap()
 }
 
 fn settings(desk: &Desk) -> Value {

@@ -4,8 +4,13 @@
 //! on ours. What was found is recorded in `KRPC.md`.
 
 mod bencode;
+mod items;
+mod mutual;
+mod natives;
 mod node;
+mod ours;
 mod private;
 mod probe;
+mod program;
 pub(crate) mod promise;
 mod table;

@@ -21,17 +21,23 @@ pub(crate) struct DhtNode<C> {
 }
 
 impl<C: Client> DhtNode<C> {
-    /// Starts it with a node that it is told, if any; when this returns it answers.
-    pub(crate) fn start(machine: &Machine, entry: Option<SocketAddr>, task: &Task) -> Self {
-        let desk = Desk::in_dht(machine, entry);
+    /// Starts it with nodes that it is told, if any; when this returns it answers.
+    pub(crate) fn start(machine: &Machine, entries: &[SocketAddr], task: &Task) -> Self {
+        let desk = Desk::in_dht(machine, entries);
         Self::start_at(desk, task)
     }
 
     /// The same with what is in the content folder of a desk that is in a DHT.
     pub(crate) fn start_at(desk: Desk, task: &Task) -> Self {
+        let node = Self::start_unasked(desk, task);
+        Probe::wait_for(node.desk.machine(), node.address);
+        node
+    }
+
+    /// Starts it and asks nothing. It may not answer yet.
+    pub(crate) fn start_unasked(desk: Desk, task: &Task) -> Self {
         let client = C::join(&desk, task);
         let address = desk.address();
-        Probe::wait_for(desk.machine(), address);
         Self { client, desk, address }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
+use offswarm::krpc::contact::Contact;
 use serde_bencode::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -22,7 +23,7 @@ const PORT: u16 = 7001;
 /// How long a node has to answer that may not have begun to listen.
 const SOON: Duration = Duration::from_millis(200);
 
-/// A node that knows no others, and says nothing unless it is told to or asked.
+/// A node that says nothing unless it is told to or asked. It knows no others.
 pub(crate) struct Probe {
     running: Running,
     pub(crate) address: SocketAddr,
@@ -32,15 +33,22 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(crate) fn start(machine: &Machine) -> Self {
-        Self::start_at(machine, PORT)
+        Self::start_at(machine, PORT, &[])
     }
 
-    fn start_at(machine: &Machine, port: u16) -> Self {
+    /// One that does not answer as a node of ours, and knows these others.
+    pub(crate) fn stock(machine: &Machine, others: &[Contact]) -> Self {
+        let mut nodes = Vec::new();
+        others.iter().for_each(|other| other.put(&mut nodes));
+        Self::start_at(machine, 0, &["--stock", "--nodes", &HEXLOWER.encode(&nodes)])
+    }
+
+    fn start_at(machine: &Machine, port: u16, args: &[&str]) -> Self {
         let mut command = machine.command(python());
         command.args([SCRIPT, "--listen", &machine.at(port).to_string()]);
         let id = rand::random::<[u8; 20]>();
         command.args(["--id", &HEXLOWER.encode(&id)]);
-        let running = Running::start_obedient(&mut command);
+        let running = Running::start_obedient(command.args(args));
         let told: Json = serde_json::from_str(&running.line()).unwrap();
         let address = told["listening"].as_str().unwrap().parse().unwrap();
         Self { running, address, id, asked: AtomicU32::new(0) }
@@ -50,7 +58,7 @@ impl Probe {
     /// asked nothing (BEP 43), so that the node hears of no others by this. (rTorrent, aria2 and
     /// Transmission do not know that, and keep a node that is gone for a while.)
     pub(crate) fn wait_for(machine: &Machine, node: SocketAddr) {
-        let probe = Self::start_at(machine, 0);
+        let probe = Self::start_at(machine, 0, &[]);
         let ping = with(probe.query("ping", dict([])), "ro", int(1));
         poll(&format!("the node {node}"), || probe.order(node, &ping, Some(SOON)));
     }

@@ -323,7 +323,7 @@ fn client_answers_what_is_recorded<C: Client>(its_queries: &[&str]) {
     let [machine, entry, other] = &lan.machines[..] else { unreachable!() };
     let (entry, other) = (Probe::start(entry), Probe::start(other));
     let task = nobodys(InfoHash::from_bytes(ITS_INFOHASH));
-    let node = DhtNode::<C>::start(machine, Some(entry.address), &task);
+    let node = DhtNode::<C>::start(machine, &[entry.address], &task);
     let [first, second] = [entry, other].map(|probe| Interview { probe, node: node.address });
     first.wait_until_it_knows_a_node();
     let tables = [
