@@ -348,11 +348,14 @@ impl Lookup {
         self.candidates.iter().find(|candidate| candidate.contact.address == address)
     }
 
+    /// Who is being asked at an address; else who was asked there and has not answered.
     fn asked_mut(&mut self, address: SocketAddr) -> Option<&mut Candidate> {
-        self.candidates.iter_mut().find(|candidate| {
-            candidate.contact.address == address
-                && matches!(candidate.state, State::Asked { .. } | State::Silent { .. })
-        })
+        let at = |candidate: &Candidate| candidate.contact.address == address;
+        let asked = |known: &Candidate| at(known) && matches!(known.state, State::Asked { .. });
+        let silent = |known: &Candidate| at(known) && matches!(known.state, State::Silent { .. });
+        let place = self.candidates.iter().position(asked);
+        let place = place.or_else(|| self.candidates.iter().position(silent))?;
+        self.candidates.get_mut(place)
     }
 }
 

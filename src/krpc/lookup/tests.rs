@@ -183,3 +183,15 @@ fn gives_up_after_so_many_queries() {
     assert_eq!(asked, LOOKUP_QUERIES);
     assert!(lookup.is_done());
 }
+
+/// A node that was named by two ids kept a lookup for ever: what the second one was asked was never
+/// given up.
+#[test]
+fn gives_up_on_every_name_of_an_address() {
+    let other_name = Contact { id: node(2).id, ..node(1) };
+    let mut lookup = Lookup::new(TARGET, [node(1), other_name]);
+    while let Some(Ask { contact, .. }) = lookup.next_ask() {
+        lookup.is_slow(contact.address);
+    }
+    assert!(lookup.is_done() && lookup.counts().0 == 2 * u32::from(LOOKUP_TRIES));
+}
