@@ -218,19 +218,19 @@ impl Machine {
         }
     }
 
-    /// An entry takes its time: those that have answered are enough; else it is asked again, as a
-    /// datagram may be lost.
+    /// An entry takes its time: those that have answered are enough to begin with. It is asked again,
+    /// as a datagram may be lost: who does not hear an honest one may hear liars only.
     pub(super) fn bootstrap_is_slow(&mut self, entry: SocketAddr, tries: u8, now: Instant) {
         let family = Family::of(&entry);
         let Some(side) = self.side(family) else { return };
-        if !matches!(side.bootstrap.stage, Stage::Asking { .. }) {
-            return;
-        }
-        if !side.bootstrap.named.is_empty() {
+        let target = side.table.own().target();
+        let is_asking = matches!(side.bootstrap.stage, Stage::Asking { .. });
+        if is_asking && !side.bootstrap.named.is_empty() {
             self.join(family, now);
-        } else if tries < LOOKUP_TRIES {
-            let method = Method::FindNode { target: side.table.own().target() };
-            self.ask(Question::new(entry, method, Purpose::Bootstrap(tries + 1)), now);
+        }
+        if tries < LOOKUP_TRIES {
+            let purpose = Purpose::Bootstrap(tries + 1);
+            self.ask(Question::new(entry, Method::FindNode { target }, purpose), now);
         }
     }
 
