@@ -69,7 +69,7 @@ fn beside(node: NodeId) -> InfoHash {
 fn item_near(point: InfoHash) -> Item {
     let item = |number| Item::Immutable(Value::check(format!("i{number}e").as_bytes()).unwrap());
     let is_near = |item: &Item| item.target().as_bytes()[0] == point.as_bytes()[0];
-    (0_u32..).map(item).find(is_near).unwrap()
+    (0..=u32::MAX).map(item).find(is_near).unwrap()
 }
 
 /// A client that has asked the nodes of ours that it was told, and more of ours.
@@ -190,7 +190,7 @@ impl Scene {
         });
         format!(
             "| `offswarm dht ping` | its id; `v` is {version} |\n\
-             | `dht find-node` `dht get-peers` `dht announce` | as they should |\n"
+             | `dht find-node` `dht get-peers` `dht announce` | answered, and the announce is taken |\n"
         )
     }
 }

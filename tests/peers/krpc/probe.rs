@@ -39,7 +39,9 @@ impl Probe {
     /// One that does not answer as a node of ours, and knows these others.
     pub(crate) fn stock(machine: &Machine, others: &[Contact]) -> Self {
         let mut nodes = Vec::new();
-        others.iter().for_each(|other| other.put(&mut nodes));
+        for other in others {
+            other.put(&mut nodes);
+        }
         Self::start_at(machine, 0, &["--stock", "--nodes", &HEXLOWER.encode(&nodes)])
     }
 
