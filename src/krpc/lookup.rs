@@ -226,7 +226,7 @@ impl Lookup {
         };
         let host = Host::of(contact.address);
         let of_host = |known: &&Candidate| known.host == host && known.path == path;
-        if self.candidates.iter().any(|known| is_same(known))
+        if self.candidates.iter().any(is_same)
             || self.candidates.iter().filter(of_host).count() >= LOOKUP_PER_HOST
         {
             return;

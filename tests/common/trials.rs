@@ -214,7 +214,9 @@ impl Row {
         let (holder, mut first) = (world.address(publication.holder), None);
         for (at, event) in told {
             let Event::Peers { peers, hops, .. } = event else { continue };
-            peers.iter().for_each(|peer| self.false_peers.count(is_made_up(peer)));
+            for peer in &peers {
+                self.false_peers.count(is_made_up(peer));
+            }
             if peers.contains(&holder) {
                 first.get_or_insert((at, hops));
             }

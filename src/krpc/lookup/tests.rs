@@ -1,3 +1,5 @@
+//! Tests of lookups.
+
 use super::*;
 
 const TARGET: Target = Target::from_bytes([0; 20]);

@@ -265,9 +265,7 @@ impl Machine {
         for named in std::mem::take(&mut side.bootstrap.named) {
             lookup.begin_with(named);
         }
-        if self.start_with(Aim::Nodes(target), family, lookup, true, false, now).is_none() {
-            self.kept_up(family, now);
-        }
+        self.start_with(Aim::Nodes(target), family, lookup, true, false, now);
     }
 
     /// The lookup of our own that has been under way for longest.

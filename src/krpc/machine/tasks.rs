@@ -150,7 +150,7 @@ impl Machine {
         };
         let is_ready = side.bootstrap.may_look() || !told;
         let lookup = Lookup::new(target, seeds.iter().copied().chain(known));
-        self.start_with(aim, family, lookup, is_ready, told, now)
+        Some(self.start_with(aim, family, lookup, is_ready, told, now))
     }
 
     /// Begins with a lookup that has its first nodes.
@@ -162,7 +162,7 @@ impl Machine {
         is_ready: bool,
         told: bool,
         now: Instant,
-    ) -> Option<TaskId> {
+    ) -> TaskId {
         let stage = if is_ready { Stage::Looking } else { Stage::Waiting };
         let task = self.next_task();
         let outcome = Outcome::default();
@@ -170,7 +170,7 @@ impl Machine {
         let begun = Task { aim, family, lookup, stage, outcome, told, probes: 0, keepers };
         self.tasks.insert(task, begun);
         self.advance(task, now);
-        Some(task)
+        task
     }
 
     fn next_task(&mut self) -> TaskId {
@@ -189,7 +189,9 @@ impl Machine {
             task.stage = Stage::Looking;
             if let Some(side) = self.sides.iter().find(|side| side.family == family) {
                 let known = side.table.closest(&target, LOOKUP_SEEDS, now);
-                known.into_iter().for_each(|one| task.lookup.begin_with([one]));
+                for contact in known {
+                    task.lookup.begin_with([contact]);
+                }
             }
             self.advance(id, now);
         }
@@ -345,7 +347,6 @@ impl Machine {
     /// Goes on without what was asked for.
     fn not_answered(&mut self, pending: &Pending<Purpose>, now: Instant) {
         match pending.purpose {
-            Purpose::Ping(None) => {}
             Purpose::Ping(Some(task)) => self.events.push_back(Event::Pong { task, answer: None }),
             Purpose::Bootstrap(tries) => self.not_bootstrapped(pending.to, tries, now),
             // What is slow has been given up already; this could not be sent at all.
@@ -355,7 +356,7 @@ impl Machine {
                     self.advance(id, now);
                 }
             }
-            Purpose::Look(_) => {}
+            Purpose::Look(_) | Purpose::Ping(None) => {}
             Purpose::Store(task) => {
                 if !self.give_again(task, pending.to, now) {
                     self.stored(task, Stored::Silence, now);

@@ -2,7 +2,7 @@
 //!
 //! What is said of a torrent: that we are a peer of its swarm; and if it carries an OFF URL that is
 //! all here, that we hold the URL's blocks, and which torrent carries them (see
-//! [`rendezvous`]). [`Live`] says it of one torrent and passes on the peers it hears of; [`say_all`]
+//! [`rendezvous`](crate::krpc::rendezvous)). [`Live`] says it of one torrent and passes on the peers it hears of; [`say_all`]
 //! says it of a catalog, one page at a time, so that a million torrents take no memory. The nodes
 //! near each torrent are remembered for some thousands of them: the next time they are asked first,
 //! which halves the datagrams.

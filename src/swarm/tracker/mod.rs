@@ -6,7 +6,7 @@
 //! | [`udp`] | the announce over UDP: its datagrams and its exchange (BEP 15, BEP 41) |
 //!
 //! A tracker is a stranger, whoever named it: its answer is bounded before it is decoded, at most
-//! 200 peers are taken from it, and only those that [`hints`] let us dial. A tracker out in the
+//! 200 peers are taken from it, and only those that [`address`](crate::address) lets us dial. A tracker out in the
 //! world tells of no peer on our own networks. Its intervals are held between a minute and a day.
 
 pub mod http;
