@@ -35,6 +35,7 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("sha1", &["id.rs"]),
     ("ed25519_dalek", &["krpc/item.rs"]),
     ("crc", &["krpc/secure.rs"]),
+    ("socket2", &["krpc/driver.rs"]),
 ];
 
 /// Macros that only `cli/output.rs` may call.
