@@ -92,6 +92,9 @@ impl Client {
         if path.join("index.redb").exists() && !catalog.exists() {
             return Err(CatalogError::Lost { path: catalog }.into());
         }
+        // First of all, so that a store without a catalog is one that has lost it, whenever the
+        // making of a home was interrupted.
+        let catalog = Arc::new(Catalog::open(&catalog)?);
         let disk = Folder::open(&path).map_err(|source| OpenError::Folder { path, source })?;
         let slabs = SlabStore::open(Arc::new(disk))?;
         let store: Arc<dyn Upkeep> = match settings.limit {
@@ -100,7 +103,6 @@ impl Client {
                 Arc::new(CachedStore::new(QuotaStore::new(slabs, limit)?, CACHED_BLOCKS))
             }
         };
-        let catalog = Arc::new(Catalog::open(&catalog)?);
         let entropy = Arc::new(Mutex::new(entropy));
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
         Ok(Self { store, catalog, entropy, counting, sharding, home })

@@ -51,6 +51,21 @@ fn killing_put_at_any_moment_loses_nothing_that_was_promised() {
     }
 }
 
+/// A put that was killed between the making of the index and that of the catalog left a home that
+/// nothing could be put into any more: it looked like one whose catalog is lost.
+#[test]
+fn no_home_has_an_index_before_it_has_a_catalog() {
+    let place = Place::new();
+    let file = place.file("in", 1_000);
+    // Where the catalog is made, so that this fails.
+    fs::create_dir_all(place.path("home/catalog.new")).unwrap();
+    place.run("home", ["put", file.to_str().unwrap()]).exits(1);
+    assert!(!place.path("home/store/index.redb").exists());
+    fs::remove_dir(place.path("home/catalog.new")).unwrap();
+    let url = place.put("home", &file);
+    place.run("home", ["get", &url, "-o", "out", "--offline"]).ok();
+}
+
 fn time_of_one_put(place: &Place, file: &Path) -> Duration {
     let start = std::time::Instant::now();
     place.put("trial", file);
