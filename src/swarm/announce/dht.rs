@@ -2,11 +2,12 @@
 //!
 //! What is said of a torrent: that we are a peer of its swarm; and if it carries an OFF URL that is
 //! all here, that we hold the URL's blocks, and which torrent carries them (see
-//! [`rendezvous`](crate::krpc::rendezvous)). [`Live`] says it of one torrent and passes on the peers it hears of; [`say_all`]
-//! says it of a catalog, one page at a time, so that a million torrents take no memory. The nodes
-//! near each torrent are remembered for some thousands of them: the next time they are asked first,
-//! which halves the datagrams.
+//! [`rendezvous`](crate::krpc::rendezvous)). [`Live`] says it of one torrent and passes on the peers
+//! it hears of; [`say_all`] says it of a catalog, one page at a time, so that a million torrents take
+//! no memory. The nodes near each torrent are remembered for some thousands of them: the next time
+//! they are asked first, which takes fewer datagrams.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,7 +19,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::mass::{Offer, Offers, page_of};
+use super::mass::{Offer, Offers, Pages};
 use crate::id::{BlockId, InfoHash, Target};
 use crate::krpc::contact::Contact;
 use crate::krpc::driver::{Dht, News};
@@ -70,25 +71,40 @@ impl Announcer {
     /// The UDP port of our node, if others may ask it.
     #[must_use]
     pub fn port_to_tell(&self) -> Option<u16> {
-        self.dht.addresses().first().filter(|_| self.stays).map(std::net::SocketAddr::port)
+        self.dht.addresses().first().filter(|_| self.stays).map(SocketAddr::port)
     }
 
     /// Announces us as a peer of a swarm, and tells of the peers that are there.
-    pub async fn announce(
+    async fn announce(
         &self,
         infohash: InfoHash,
         seed: bool,
-        mut found: impl FnMut(Vec<std::net::SocketAddr>),
+        found: impl FnMut(Vec<SocketAddr>),
     ) -> Outcome {
         let aim = Aim::Announce { infohash, port: self.port, seed };
-        let mut search = self.dht.search(aim, self.near(&infohash.target())).await;
+        self.ask(aim, infohash.target(), found).await
+    }
+
+    /// Tells of the peers of a swarm, without our becoming known there.
+    async fn look(&self, infohash: InfoHash, found: impl FnMut(Vec<SocketAddr>)) {
+        self.ask(Aim::Peers { infohash, ids: Vec::new() }, infohash.target(), found).await;
+    }
+
+    /// Begins with the nodes that were nearest the last time, and remembers those of this time.
+    async fn ask(
+        &self,
+        aim: Aim,
+        target: Target,
+        mut found: impl FnMut(Vec<SocketAddr>),
+    ) -> Outcome {
+        let mut search = self.dht.search(aim, self.near(&target)).await;
         while let Some(news) = search.next().await {
             if let News::Peers { peers, .. } = news {
                 found(peers);
             }
         }
         let outcome = search.outcome().await;
-        self.remember(infohash.target(), &outcome);
+        self.remember(target, &outcome);
         outcome
     }
 
@@ -99,10 +115,7 @@ impl Announcer {
             Ok(item) => {
                 let item = Item::Mutable(item);
                 let target = item.target();
-                let put = Aim::Put { item, cas: None };
-                let outcome = self.dht.search(put, self.near(&target)).await.outcome().await;
-                self.remember(target, &outcome);
-                outcome
+                self.ask(Aim::Put { item, cas: None }, target, |_| ()).await
             }
             Err(error) => {
                 warn!(%error, "a torrent is not named in the DHT");
@@ -118,7 +131,7 @@ impl Announcer {
         infohash: InfoHash,
         carried: Option<&Carried>,
         seed: bool,
-        mut found: impl FnMut(Vec<std::net::SocketAddr>),
+        mut found: impl FnMut(Vec<SocketAddr>),
     ) -> bool {
         match (errand, carried) {
             (Errand::Peers, carried) => {
@@ -177,17 +190,13 @@ impl Live {
         };
         let mut pause = LONELY_SEARCH_FIRST;
         loop {
-            if self.is_lonely() {
-                let said = self.say_what_is_due(&mut plan);
-                tokio::join!(said, self.look_for_holders());
-            }
-            self.say_what_is_due(&mut plan).await;
+            tokio::join!(self.say_what_is_due(&mut plan), self.look_for_holders());
             let due = plan.next();
             let soon = Instant::now() + pause;
             sleep_until(due.min(soon).into()).await;
             if due > soon && self.is_lonely() {
                 pause = (pause * 2).min(LONELY_SEARCH_LAST);
-                self.look(infohash).await;
+                self.announcer.look(infohash, |peers| self.live.add_peers(peers, false)).await;
             }
         }
     }
@@ -218,22 +227,13 @@ impl Live {
         wants && self.live.connections() == 0
     }
 
-    /// Looks for peers of a swarm, without becoming known there.
-    async fn look(&self, infohash: InfoHash) {
-        let aim = Aim::Peers { infohash, ids: Vec::new() };
-        let near = self.announcer.near(&infohash.target());
-        let mut search = self.announcer.dht.search(aim, near).await;
-        while let Some(news) = search.next().await {
-            if let News::Peers { peers, .. } = news {
-                self.live.add_peers(peers, false);
-            }
-        }
-    }
-
-    /// Looks for those who hold the blocks of the URL: they serve its torrent as well.
+    /// Looks for those who hold the blocks of the URL, if nobody else is there: they serve its
+    /// torrent as well.
     async fn look_for_holders(&self) {
-        if let Some(descriptor) = self.descriptor.filter(|_| !self.holds) {
-            self.look(url_swarm(&descriptor)).await;
+        let needed = !self.holds && self.is_lonely();
+        if let Some(descriptor) = self.descriptor.filter(|_| needed) {
+            let found = |peers| self.live.add_peers(peers, false);
+            self.announcer.look(url_swarm(&descriptor), found).await;
         }
     }
 }
@@ -281,20 +281,16 @@ async fn say_round(
     room: &Arc<Semaphore>,
     items: bool,
 ) {
-    let (mut after, mut under_way) = (None, JoinSet::new());
+    let (mut pages, mut under_way) = (Pages::of(offers), JoinSet::new());
     loop {
-        let page = match page_of(offers, after).await {
-            Ok(page) => page,
+        let page = match pages.next().await {
+            Ok(Some(page)) => page,
+            Ok(None) => break,
             Err(error) => {
                 warn!(error, "cannot read which torrents to announce in the DHT");
                 return;
             }
         };
-        let last = page.last().map(|offer| offer.infohash);
-        if last.is_none() || last <= after {
-            break;
-        }
-        after = last;
         for Offer { infohash, carried, .. } in page {
             let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
             while under_way.try_join_next().is_some() {}

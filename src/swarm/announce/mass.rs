@@ -114,18 +114,34 @@ pub async fn announce_all(
     let _ = stop.run_until_cancelled(mass.run()).await;
 }
 
-/// Reads a page where that may block.
-pub(super) async fn page_of(
-    offers: &Arc<impl Offers>,
+/// The pages of a catalog, from the first to the last.
+pub(super) struct Pages<'a, O> {
+    offers: &'a Arc<O>,
     after: Option<InfoHash>,
-) -> Result<Vec<Offer>, OffersError> {
-    let offers = Arc::clone(offers);
-    match spawn_blocking(move || offers.page(after, MASS_PAGE)).await {
-        Ok(page) => page,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(error.into()),
-        },
+}
+
+impl<'a, O: Offers> Pages<'a, O> {
+    pub(super) const fn of(offers: &'a Arc<O>) -> Self {
+        Self { offers, after: None }
+    }
+
+    /// The next page, if there is one; after an error the same one is tried again.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Offer>>, OffersError> {
+        let (offers, after) = (Arc::clone(self.offers), self.after);
+        let page = match spawn_blocking(move || offers.page(after, MASS_PAGE)).await {
+            Ok(page) => page?,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let last = page.last().map(|offer| offer.infohash);
+        // A catalog that turns in a circle has ended, too.
+        if last.is_none() || last <= after {
+            return Ok(None);
+        }
+        self.after = last;
+        Ok(Some(page))
     }
 }
 
@@ -157,22 +173,18 @@ impl<O: Offers> Mass<O> {
     }
 
     async fn round(&mut self) {
-        let mut after = None;
+        let offers = Arc::clone(&self.offers);
+        let mut pages = Pages::of(&offers);
         loop {
-            let page = match page_of(&self.offers, after).await {
-                Ok(page) => page,
+            let page = match pages.next().await {
+                Ok(Some(page)) => page,
+                Ok(None) => return,
                 Err(error) => {
                     warn!(error, "cannot read which torrents to announce");
                     sleep_until(Clock::now() + ANNOUNCE_RETRY_LAST).await;
                     continue;
                 }
             };
-            let last = page.last().map(|offer| offer.infohash);
-            // The second is against a catalog that turns in a circle.
-            if last.is_none() || last <= after {
-                return;
-            }
-            after = last;
             for Offer { infohash, trackers, .. } in page {
                 for tracker in trackers {
                     self.offer(infohash, tracker).await;
