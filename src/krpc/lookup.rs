@@ -11,7 +11,7 @@
 //! * A node has its place by the id it answers with, whatever it was named by: a false name keeps
 //!   nobody out, and nodes that learn their address take another id. Of what one path says of a
 //!   host two addresses are believed, so that nobody has us pester a third party.
-//! * Who is silent is asked up to three times in all, if it is among the eight at the end:
+//! * Who is silent is asked up to four times in all, if it is among the eight at the end:
 //!   datagrams get lost.
 //!
 //! Three nodes are asked at a time, and one more for each that has not answered within a second, up

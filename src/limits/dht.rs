@@ -44,12 +44,12 @@ pub const LOOKUP_AT_MOST: usize = 8;
 /// Nodes of a lookup that are remembered: those of its last steps, and what liars made up.
 pub const LOOKUP_CANDIDATES: usize = 256;
 
-/// Queries of one lookup, so that nobody leads it on for ever; a usual one has 25 to 60.
+/// Queries of one lookup, so that nobody leads it on for ever; a usual one has 25 to 70.
 pub const LOOKUP_QUERIES: u32 = 200;
 
 /// Times that a node of a lookup is asked that does not answer, each a second after the one before: at
-/// a loss of 20 % either way, one in twenty living ones looks dead then.
-pub const LOOKUP_TRIES: u8 = 3;
+/// a loss of 20 % either way, one in sixty living ones looks dead then.
+pub const LOOKUP_TRIES: u8 = 4;
 
 /// Addresses of one host that one path of a lookup remembers.
 pub const LOOKUP_PER_HOST: usize = 2;

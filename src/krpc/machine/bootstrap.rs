@@ -26,6 +26,10 @@ pub(super) struct Bootstrap {
     /// How many of them were asked the last time.
     asked: usize,
     stage: Stage,
+    /// Entries whose time is not over.
+    waiting: Vec<SocketAddr>,
+    /// Entries that have answered since they were asked: what they say again counts for nothing.
+    heard: Vec<SocketAddr>,
     /// What entries have named, each with itself.
     named: Vec<Vec<Contact>>,
     /// Attempts that did not bring a bucketful of nodes.
@@ -37,10 +41,8 @@ pub(super) struct Bootstrap {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// So many entries have not answered yet.
-    Asking {
-        left: usize,
-    },
+    /// Entries are asked for nodes near us.
+    Asking,
     /// The way to our own id is being looked for.
     Joining,
     Ready,
@@ -53,6 +55,14 @@ impl Bootstrap {
             self.retry = Some(now + BOOTSTRAP_RETRY_FIRST);
         }
         self.retry.is_some_and(|at| at <= now)
+    }
+
+    /// Entries are to be asked anew.
+    fn begin(&mut self) {
+        (self.stage, self.retry, self.asked) = (Stage::Asking, None, 0);
+        self.waiting.clear();
+        self.heard.clear();
+        self.named.clear();
     }
 
     fn try_again(&mut self, now: Instant) {
@@ -87,6 +97,8 @@ impl Side {
             entries,
             asked: 0,
             stage: Stage::Ready,
+            waiting: Vec::new(),
+            heard: Vec::new(),
             named: Vec::new(),
             failures: 0,
             retry: None,
@@ -98,7 +110,7 @@ impl Side {
     /// Whether we are in it.
     pub(super) fn membership(&self) -> Membership {
         match self.bootstrap.stage {
-            Stage::Asking { .. } | Stage::Joining => Membership::Pending,
+            Stage::Asking | Stage::Joining => Membership::Pending,
             Stage::Ready if self.table.is_empty() => {
                 Membership::Outside { asked: self.bootstrap.asked }
             }
@@ -122,7 +134,7 @@ impl Machine {
             {
                 side.bootstrap.entries.push(entry);
                 match side.bootstrap.stage {
-                    Stage::Asking { .. } => self.ask_too(entry, now),
+                    Stage::Asking => self.ask_too(entry, now),
                     Stage::Ready if side.table.is_empty() => side.bootstrap.retry = Some(now),
                     Stage::Ready | Stage::Joining => {}
                 }
@@ -139,9 +151,10 @@ impl Machine {
         }
         if side.table.is_empty() {
             if side.bootstrap.stage == Stage::Ready {
-                side.bootstrap.stage = Stage::Asking { left: 0 };
+                side.bootstrap.begin();
             }
             self.ask_too(node, now);
+            self.end_if_nobody_is_asked(Family::of(&node));
         } else {
             self.ask(Question::new(node, Method::Ping, Purpose::Ping(None)), now);
         }
@@ -149,11 +162,13 @@ impl Machine {
 
     /// Asks an entry beside those that have not answered yet: they may never do.
     fn ask_too(&mut self, entry: SocketAddr, now: Instant) {
-        if self.ask_entry(entry, now)
-            && let Some(side) = self.side_mut(Family::of(&entry))
-            && let Stage::Asking { left } = &mut side.bootstrap.stage
+        let family = Family::of(&entry);
+        let is_waiting = |side: &Side| side.bootstrap.waiting.contains(&entry);
+        if !self.side(family).is_some_and(is_waiting)
+            && self.ask_entry(entry, now)
+            && let Some(side) = self.side_mut(family)
         {
-            *left += 1;
+            side.bootstrap.waiting.push(entry);
             side.bootstrap.asked += 1;
         }
     }
@@ -174,14 +189,20 @@ impl Machine {
 
     pub(super) fn bootstrap_side(&mut self, family: Family, now: Instant) {
         let Some(side) = self.side_mut(family) else { return };
-        side.bootstrap.retry = None;
-        side.bootstrap.named.clear();
-        let entries = side.bootstrap.entries.clone();
-        let left = entries.into_iter().filter(|entry| self.ask_entry(*entry, now)).count();
-        if let Some(side) = self.side_mut(family) {
-            side.bootstrap.asked = left;
-            let asking = Stage::Asking { left };
-            side.bootstrap.stage = if left > 0 { asking } else { Stage::Ready };
+        side.bootstrap.begin();
+        for entry in side.bootstrap.entries.clone() {
+            self.ask_too(entry, now);
+        }
+        self.end_if_nobody_is_asked(family);
+    }
+
+    /// There are no entries, or too much is under way.
+    fn end_if_nobody_is_asked(&mut self, family: Family) {
+        if let Some(side) = self.side_mut(family)
+            && side.bootstrap.stage == Stage::Asking
+            && side.bootstrap.waiting.is_empty()
+        {
+            side.bootstrap.stage = Stage::Ready;
         }
     }
 
@@ -193,12 +214,17 @@ impl Machine {
         named.insert(0, from);
         let joining = self.joining(family);
         let Some(side) = self.side_mut(family) else { return };
-        match &mut side.bootstrap.stage {
-            Stage::Asking { left } => {
-                *left = left.saturating_sub(1);
-                let all = *left == 0;
+        if side.bootstrap.heard.contains(&from.address) {
+            return;
+        }
+        side.bootstrap.heard.push(from.address);
+        side.bootstrap.waiting.retain(|entry| *entry != from.address);
+        match side.bootstrap.stage {
+            Stage::Asking => {
                 side.bootstrap.named.push(named);
-                if all || side.bootstrap.named.len() >= usize::from(LOOKUP_PATHS) {
+                if side.bootstrap.waiting.is_empty()
+                    || side.bootstrap.named.len() >= usize::from(LOOKUP_PATHS)
+                {
                     self.join(family, now);
                 }
             }
@@ -222,9 +248,10 @@ impl Machine {
     /// as a datagram may be lost: who does not hear an honest one may hear liars only.
     pub(super) fn bootstrap_is_slow(&mut self, entry: SocketAddr, tries: u8, now: Instant) {
         let family = Family::of(&entry);
-        let Some(side) = self.side(family) else { return };
+        let side = self.side(family).filter(|side| !side.bootstrap.heard.contains(&entry));
+        let Some(side) = side else { return };
         let target = side.table.own().target();
-        let is_asking = matches!(side.bootstrap.stage, Stage::Asking { .. });
+        let is_asking = side.bootstrap.stage == Stage::Asking;
         if is_asking && !side.bootstrap.named.is_empty() {
             self.join(family, now);
         }
@@ -237,14 +264,13 @@ impl Machine {
     /// An entry has not answered in time.
     pub(super) fn not_bootstrapped(&mut self, entry: SocketAddr, tries: u8, now: Instant) {
         let family = Family::of(&entry);
+        let Some(side) = self.side_mut(family) else { return };
+        // The first query to it says when its time is over.
         if tries > 1 {
-            // The first query to it says when its time is over.
             return;
         }
-        let Some(side) = self.side_mut(family) else { return };
-        let Stage::Asking { left } = &mut side.bootstrap.stage else { return };
-        *left = left.saturating_sub(1);
-        if *left > 0 {
+        side.bootstrap.waiting.retain(|waiting| *waiting != entry);
+        if side.bootstrap.stage != Stage::Asking || !side.bootstrap.waiting.is_empty() {
             return;
         }
         if side.bootstrap.named.is_empty() {
@@ -335,6 +361,39 @@ mod tests {
         machine.tick(start + QUERY_TIMEOUT);
         assert_eq!(machine.membership(Family::V4), Some(Membership::Outside { asked: 2 }));
         assert_eq!(machine.membership(Family::V6), None);
+    }
+
+    /// Somebody is named who was known from last time: waited for twice, and heard once.
+    #[test]
+    fn an_entry_that_is_known_twice_is_asked_once() {
+        let start = Instant::now();
+        let entry: SocketAddr = ([203, 0, 113, 1], 6881).into();
+        let mut machine = machine(&[entry, entry], start);
+        assert_eq!(asked(&mut machine), [entry]);
+        machine.tick(start + QUERY_TIMEOUT);
+        assert_eq!(machine.membership(Family::V4), Some(Membership::Outside { asked: 1 }));
+    }
+
+    /// An answer to each of several tries brought about a lookup each.
+    #[test]
+    fn an_entry_is_heard_once() {
+        let mut now = Instant::now();
+        let entry: SocketAddr = ([203, 0, 113, 1], 6881).into();
+        let mut machine = machine(&[entry], now);
+        let mut queries = Vec::new();
+        for _ in 0..3 {
+            let datagram = machine.transmit().unwrap().datagram;
+            queries.push(Message::decode(&datagram).unwrap());
+            now += crate::limits::dht::QUERY_SLOW;
+            machine.tick(now);
+        }
+        let said = asked(&mut machine).len();
+        for query in queries {
+            let body = Body::Response(Box::new(Response::of(NodeId::from_bytes([9; 20]))));
+            machine.handle(entry, &Message { body, ..query }.encode(), &Nothing, now);
+        }
+        assert_eq!((said, asked(&mut machine).len()), (1, 1));
+        assert_eq!(machine.tasks.len(), 1);
     }
 
     #[test]
