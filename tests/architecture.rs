@@ -35,7 +35,7 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("sha1", &["id.rs"]),
     ("ed25519_dalek", &["krpc/item.rs"]),
     ("crc", &["krpc/secure.rs"]),
-    ("socket2", &["krpc/driver.rs"]),
+    ("socket2", &["krpc/driver/sockets.rs"]),
 ];
 
 /// Macros that only `cli/output.rs` may call.

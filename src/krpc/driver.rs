@@ -5,11 +5,13 @@
 //! are, too. It ends when its handle is stopped or dropped, and then saves the nodes it knows.
 
 mod joining;
+mod records;
+mod sockets;
 mod status;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +31,9 @@ use crate::limits::dht::{MAX_DATAGRAM_LEN, MAX_SEARCHES, NEWS_WAITING, READ_AT_O
 
 pub use joining::Joined;
 use joining::resolve;
+pub use records::Records;
+pub use sockets::beside;
+use sockets::{bind, readable};
 pub use status::{Network, Status};
 
 /// Where the node lives and what it is to be.
@@ -465,35 +470,4 @@ impl Outcome {
         self.stored += other.stored;
         self.refused = self.refused.take().or(other.refused);
     }
-}
-
-/// Waits until a datagram has arrived; for ever without a socket.
-async fn readable(socket: Option<&UdpSocket>) {
-    match socket {
-        // An error shows when the socket is read.
-        Some(socket) => drop(socket.readable().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// The addresses to listen at for both families, beside a TCP port.
-#[must_use]
-pub fn beside(tcp: SocketAddr) -> Vec<SocketAddr> {
-    if tcp.ip().is_unspecified() {
-        let port = tcp.port();
-        return vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
-    }
-    vec![SocketAddr::new(tcp.ip().to_canonical(), tcp.port())]
-}
-
-/// A socket of one family only, so that both can have the same port.
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
 }

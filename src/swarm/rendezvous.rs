@@ -11,10 +11,9 @@ use tracing::{debug, warn};
 use super::announce::dht::{Announcer, unix};
 use super::session::{DhtOptions, Swarms};
 use crate::id::BlockId;
-use crate::krpc::driver::{Dht, News, Options, Search, beside};
-use crate::krpc::item::{Item, MutableItem};
-use crate::krpc::machine::{Aim, Holdings};
-use crate::krpc::rendezvous::{Record, check_record, item_secret, read_salts};
+use crate::krpc::driver::{Dht, Options, Records, beside};
+use crate::krpc::machine::Holdings;
+use crate::krpc::rendezvous::Record;
 use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST, MAX_RECORDS, NODES_WAITING};
 use crate::peer::front::{DhtNode, Front};
 use crate::store::{BlockStore, Presence};
@@ -107,23 +106,15 @@ async fn look_for_records(announcer: &Announcer, descriptor: BlockId, found: mps
     let (mut told, mut pause) = (Vec::new(), LONELY_SEARCH_FIRST / 2);
     while told.len() < MAX_RECORDS {
         let began = Instant::now();
-        let key = item_secret(&descriptor).key();
-        let [today, yesterday] = read_salts(unix()).map(|salt| async {
-            let target = MutableItem::target_of(&key, &salt);
-            announcer.dht().search(Aim::Item { target, salt }, Vec::new()).await
-        });
-        let (mut today, mut yesterday) = tokio::join!(today, yesterday);
-        while let Some(item) = next_of(&mut today, &mut yesterday).await {
-            if let Item::Mutable(item) = item
-                && let Some(record) = check_record(&descriptor, &item)
-                && !told.contains(&record.infohash)
-                && told.len() < MAX_RECORDS
-            {
-                debug!(blocks = record.blocks, "the DHT names a torrent");
-                told.push(record.infohash);
-                if found.send(record).await.is_err() {
-                    return;
-                }
+        let mut records = Records::search(announcer.dht(), descriptor, unix()).await;
+        while let Some((record, _)) = records.next().await {
+            if told.contains(&record.infohash) || told.len() >= MAX_RECORDS {
+                continue;
+            }
+            debug!(blocks = record.blocks, "the DHT names a torrent");
+            told.push(record.infohash);
+            if found.send(record).await.is_err() {
+                return;
             }
         }
         tokio::time::sleep((began + pause).saturating_duration_since(Instant::now())).await;
@@ -131,18 +122,4 @@ async fn look_for_records(announcer: &Announcer, descriptor: BlockId, found: mps
     }
     // What was found is all that is followed; the channel stays open.
     found.closed().await;
-}
-
-/// The next item of two searches.
-async fn next_of(one: &mut Search, other: &mut Search) -> Option<Item> {
-    loop {
-        let news = tokio::select! {
-            Some(news) = one.next() => news,
-            Some(news) = other.next() => news,
-            else => return None,
-        };
-        if let News::Item(item) = news {
-            return Some(item);
-        }
-    }
 }

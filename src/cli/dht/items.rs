@@ -11,11 +11,11 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::home::parse_url;
 use crate::cli::output::{Output, inert};
 use crate::id::{BlockId, InfoHash, ItemKey, Target};
-use crate::krpc::driver::{News, Search};
+use crate::krpc::driver::{News, Records};
 use crate::krpc::item::{Item, ItemError, ItemSecret, MutableItem, Value};
 use crate::krpc::machine::{Aim, Outcome};
 use crate::krpc::message::KrpcError;
-use crate::krpc::rendezvous::{Record, check_record, item_secret, read_salts};
+use crate::krpc::rendezvous::Record;
 use crate::limits::dht::{MAX_SALT_LEN, MAX_VALUE_LEN};
 use crate::off::OffUrl;
 use crate::swarm::announce::dht::unix;
@@ -169,36 +169,17 @@ pub(super) async fn find_records(
     session: &Session,
     descriptor: &BlockId,
 ) -> Vec<(Record, MutableItem)> {
-    let key = item_secret(descriptor).key();
-    let [today, yesterday] = read_salts(unix()).map(|salt| {
-        let target = MutableItem::target_of(&key, &salt);
-        session.begin(Aim::Item { target, salt })
-    });
-    let (today, yesterday) = tokio::join!(today, yesterday);
-    let (today, yesterday) = tokio::join!(gather(session, today), gather(session, yesterday));
-    let mut items = [today, yesterday].concat();
-    items.sort_by_key(|item| std::cmp::Reverse(item.seq()));
+    let mut search = Records::search(&session.dht, *descriptor, unix()).await;
     let mut records: Vec<(Record, MutableItem)> = Vec::new();
-    for item in items {
-        if let Some(record) = check_record(descriptor, &item)
-            && records.iter().all(|(known, _)| *known != record)
-        {
-            records.push((record, item));
+    while let Some((record, item)) = session.in_time(search.next()).await.flatten() {
+        match records.iter_mut().find(|(known, _)| *known == record) {
+            Some((_, known)) if known.seq() < item.seq() => *known = item,
+            Some(_) => {}
+            None => records.push((record, item)),
         }
     }
+    records.sort_by_key(|(_, item)| std::cmp::Reverse(item.seq()));
     records
-}
-
-async fn gather(session: &Session, mut search: Search) -> Vec<MutableItem> {
-    let mut items = Vec::new();
-    while let Some(news) = session.next(&mut search).await {
-        if let News::Item(Item::Mutable(item)) = news
-            && !items.contains(&item)
-        {
-            items.push(item);
-        }
-    }
-    items
 }
 
 /// What a node said that did not take something.

@@ -91,6 +91,11 @@ impl Session {
         self.deadline.keep(search.next()).await.flatten()
     }
 
+    /// What comes before the time is over.
+    pub(super) async fn in_time<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.deadline.keep(future).await
+    }
+
     /// How it went, if it is over in time.
     pub(super) async fn outcome(&self, search: Search) -> Option<Outcome> {
         self.deadline.keep(search.outcome()).await
