@@ -144,6 +144,21 @@ async fn false_records_are_followed_and_given_up() {
     assert!(fs::read(place.path("out")).unwrap() == noise(400_000));
 }
 
+/// All blocks of the torrent come, and they are not the URL's: other torrents are waited for that the
+/// DHT may name, but not until the end of all patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_url_with_a_wrong_key_is_told_from_one_that_nobody_has() {
+    let (place, nodes) = (Place::new(), network(here(), 4).await);
+    place.file("file", 400_000);
+    let sharing = share(&place, "a", "file", &nodes[0]);
+    let key = |url: &str| url.split("k=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let other = place.put("c", &place.path("file"));
+    let wrong = sharing.url.replace(&key(&sharing.url), &key(&other));
+    let started = Instant::now();
+    get(&place, "b", &wrong, &nodes[1], &[]).exits(5);
+    assert!(started.elapsed().as_secs() < 40, "{:?}", started.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_nobody_has_is_not_found_in_time() {
     let (place, nodes) = (Place::new(), network(here(), 4).await);

@@ -119,6 +119,7 @@ impl Client {
         let end = task.run(&swarms, watch).await;
         let received = swarms.traffic().received;
         let (asked, info, came) = (task.asked(&swarms), task.info(), task.status(&swarms).came);
+        let refusal = task.refusal();
         task.leave(&swarms).await;
         swarms.stop().await;
         self.store.commit().map_err(ReadError::from)?;
@@ -126,8 +127,16 @@ impl Client {
         match end? {
             End::Complete => {}
             End::Exhausted => {
-                return Err(task::forged(self, info.as_ref(), &now)?
-                    .unwrap_or_else(|| not_found(url, &now, asked)));
+                if let Some(forged) = task::forged(self, info.as_ref(), &now)? {
+                    return Err(forged);
+                }
+                // A torrent that has the descriptor and other blocks than that tells: then it is the
+                // URL that is wrong, or the torrent was made to deceive.
+                let has_descriptor = url.descriptor().is_some_and(|id| !now.missing.contains(&id));
+                return Err(match refusal.filter(|_| has_descriptor) {
+                    Some(refusal) => refusal.into(),
+                    None => not_found(url, &now, asked),
+                });
             }
             End::GaveUp => return Err(not_found(url, &now, asked)),
             End::Stopped => return Err(GetError::Stopped),

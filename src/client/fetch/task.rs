@@ -23,6 +23,10 @@ use super::plan::{Plan, places};
 use super::ways::{Candidate, rumoured};
 use super::{Waiting, Ways};
 
+/// How long other torrents are waited for that the DHT may name, once those that were joined have
+/// given all they have and it is not enough: a search takes some seconds.
+const RUMOURS_AWAITED: Duration = Duration::from_secs(10);
+
 /// How often a download is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -51,7 +55,7 @@ struct Slot {
     /// Blocks that were here when the plan was made.
     had: u64,
     /// Why it was given up.
-    refused: Option<String>,
+    refused: Option<SwarmError>,
 }
 
 pub(super) struct Task<'a> {
@@ -64,6 +68,8 @@ pub(super) struct Task<'a> {
     slots: Vec<Slot>,
     /// Whether what is wanted must be decided anew.
     stale: bool,
+    /// Since when the swarms that were joined have given all they have, and it is not enough.
+    exhausted: Option<Instant>,
     /// Nodes of the DHT that were known when it was last looked at.
     dht_nodes: Option<u64>,
 }
@@ -75,9 +81,8 @@ impl Slot {
     }
 
     /// Gives the swarm up.
-    fn refuse(&mut self, error: &SwarmError) {
-        let why = std::error::Error::source(error).map(ToString::to_string);
-        self.refused = Some(why.unwrap_or_else(|| error.to_string()));
+    fn refuse(&mut self, error: SwarmError) {
+        self.refused = Some(error);
         self.swarm = None;
         self.had = 0;
     }
@@ -101,8 +106,8 @@ impl<'a> Task<'a> {
     ) -> Self {
         let slots = candidates.into_iter().map(Slot::new).collect();
         let (survey, started) = (survey.clone(), Instant::now());
-        let (stale, dht_nodes) = (true, None);
-        Self { client, url, ways, stop, survey, started, slots, stale, dht_nodes }
+        let (stale, exhausted, dht_nodes) = (true, None, None);
+        Self { client, url, ways, stop, survey, started, slots, stale, exhausted, dht_nodes }
     }
 
     /// Downloads until all is here that was asked for, or no longer.
@@ -124,11 +129,20 @@ impl<'a> Task<'a> {
             let change = self.any_change();
             self.dht_nodes = swarms.dht().map(|dht| dht.known_nodes() as u64);
             self.refuse_rumours();
-            if (self.stale || self.has_come(&joining)?)
-                && let Some(end) =
-                    block_in_place(|| self.decide(!joining.is_empty() || records.is_some()))?
+            if (self.stale || self.exhausted.is_none() && self.has_come(&joining)?)
+                && let Some(end) = block_in_place(|| self.decide(!joining.is_empty()))?
             {
-                return Ok(end);
+                match end {
+                    End::Exhausted if records.is_some() => {
+                        let has_ended =
+                            |slot: &Slot| slot.swarm.is_some() || slot.refused.is_some();
+                        self.exhausted = self.slots.iter().any(has_ended).then(Instant::now);
+                    }
+                    end => return Ok(end),
+                }
+            }
+            if self.exhausted.is_some_and(|since| since.elapsed() >= RUMOURS_AWAITED) {
+                return Ok(End::Exhausted);
             }
             self.prefer_awaited();
             let status = self.status(swarms);
@@ -161,7 +175,7 @@ impl<'a> Task<'a> {
                 slot.had = swarm.status().have;
                 slot.swarm = Some(swarm);
             }
-            Err(error) if slot.candidate.rumoured => slot.refuse(&error),
+            Err(error) if slot.candidate.rumoured => slot.refuse(error),
             Err(error) => return Err(error.into()),
         }
         self.stale = true;
@@ -191,7 +205,7 @@ impl<'a> Task<'a> {
     fn refuse_rumours(&mut self) {
         for slot in self.slots.iter_mut().filter(|slot| slot.candidate.rumoured) {
             if let Some(Err(error)) = slot.swarm.as_ref().map(Swarm::wanted) {
-                slot.refuse(&error);
+                slot.refuse(error);
                 self.stale = true;
             }
         }
@@ -220,7 +234,7 @@ impl<'a> Task<'a> {
 
     /// Decides what is wanted of whom, or that it is over. `more` if other swarms may come.
     fn decide(&mut self, more: bool) -> Result<Option<End>, GetError> {
-        self.stale = false;
+        (self.stale, self.exhausted) = (false, None);
         // Asked before the survey: what comes during it has not been seen by it, and more may have
         // to be wanted because of it.
         let mut wanted = self.wanted()?;
@@ -318,8 +332,9 @@ impl<'a> Task<'a> {
         };
         let dht = self.dht_nodes.map(|nodes| format!("the DHT ({nodes} nodes known)"));
         let swarm = |slot: &Slot| {
-            if let Some(why) = &slot.refused {
+            if let Some(error) = &slot.refused {
                 let infohash = slot.candidate.wanted.infohash;
+                let why = std::error::Error::source(error).unwrap_or(error);
                 return format!("swarm {infohash}, which somebody in the DHT named ({why})");
             }
             let status = slot.status(swarms);
@@ -339,6 +354,11 @@ impl<'a> Task<'a> {
         };
         let asked = std::iter::once("the store".into()).chain(self.slots.iter().map(swarm));
         asked.chain(dht).collect()
+    }
+
+    /// Why the first torrent of rumour was given up.
+    pub(super) fn refusal(&mut self) -> Option<SwarmError> {
+        self.slots.iter_mut().find_map(|slot| slot.refused.take())
     }
 
     /// The URL's own torrent, if it was joined.
