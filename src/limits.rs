@@ -316,3 +316,20 @@ pub const WEB_SEED_RUN_LEN: u32 = 4 << 20;
 
 /// Connections that the user can ask for: more than the file descriptors most systems give.
 pub const MAX_CONNECTIONS: usize = 10_000;
+
+/// Blocks that one message of the native peer protocol names: 32 KiB of ids.
+pub const MAX_ASKED: usize = 1_024;
+
+/// Wanted blocks that wait at a native peer, and of a peer's at us: 32 MiB on their way, enough for
+/// 1 Gbit/s at a round trip of 250 ms.
+pub const MAX_NATIVE_QUEUE: usize = 256;
+
+/// Wanted blocks that wait at a native peer that has not said how many it takes, and those we begin
+/// with.
+pub const MIN_NATIVE_QUEUE: usize = 4;
+
+/// Questions of a native peer that wait for our answers, pushed blocks among them (2 MiB).
+pub const MAX_QUESTIONS: usize = 16;
+
+/// Blocks taken back of one native peer that may still come.
+pub const MAX_CANCELLED: usize = 4_096;

@@ -33,6 +33,7 @@ pub mod live;
 mod loader;
 pub mod message;
 mod metadata;
+pub mod native;
 mod party;
 pub mod picker;
 pub mod pieces;
