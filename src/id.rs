@@ -230,6 +230,13 @@ impl InfoHash {
     pub fn of(info_dict: &[u8]) -> Self {
         Self(sha1::Sha1::digest(info_dict).into())
     }
+
+    /// The swarm of all nodes that speak our protocols, which has no torrent:
+    /// SHA-1("offswarm native 1").
+    #[must_use]
+    pub fn native() -> Self {
+        Self::of(b"offswarm native 1")
+    }
 }
 
 impl NodeId {

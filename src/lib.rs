@@ -14,7 +14,7 @@
 //! |---|---|
 //! | words | [`id`], [`limits`], [`address`] |
 //! | formats | [`off`], [`bencode`] |
-//! | holders | [`store`], [`catalog`] |
+//! | holders | [`store`], [`catalog`], [`source`] |
 //! | network | [`torrent`], [`peer`], [`krpc`] |
 //! | swarm | [`swarm`] |
 //! | client | [`client`] |
@@ -29,8 +29,8 @@
 //!   torrent piece, from encoding or from fresh randomness. Storing plaintext does not compile.
 //! * HTTP servers that strangers name are asked only through [`swarm::guard`], which keeps them
 //!   from sending us to our own machine or network.
-//! * Only the catalog and the index of the store name the database, only `peer::driver` and
-//!   `peer::front` touch a peer's socket, only `krpc::driver` that of the DHT, only `cli::output`
+//! * Only the catalog and the index of the store name the database, only the drivers of `peer` and
+//!   its door touch a peer's socket, only `krpc::driver` that of the DHT, only `cli::output`
 //!   prints.
 //! * What the DHT says is strangers' word: peers are filtered, items exist only if they are signed,
 //!   and a torrent that somebody names is believed only when its first block is the descriptor.
@@ -59,6 +59,7 @@ pub mod krpc;
 pub mod limits;
 pub mod off;
 pub mod peer;
+pub mod source;
 pub mod store;
 pub mod swarm;
 pub mod torrent;

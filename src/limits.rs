@@ -333,3 +333,33 @@ pub const MAX_QUESTIONS: usize = 16;
 
 /// Blocks taken back of one native peer that may still come.
 pub const MAX_CANCELLED: usize = 4_096;
+
+/// Native peers that we dial: each holds a megabyte or two while it sends.
+pub const MAX_NATIVE_PEERS: usize = 40;
+
+/// Blocks wanted in all up to which a native peer is told so straight away, without the question
+/// whether it has them: at most 1 MiB, and a round trip saved.
+pub const MAX_UNASKED_WANTS: usize = 8;
+
+/// Native peers that one block is wanted of at once, where the last blocks are waited for.
+pub const MAX_FLIGHTS: usize = 3;
+
+/// How long a native peer that owes blocks may give nothing before they are wanted of others too:
+/// a block in 5 seconds is 26 KB/s.
+pub const SNUB_AFTER: Duration = Duration::from_secs(5);
+
+/// The same for the first block of a connection: the first question, TCP's slow start and the
+/// peer's queue are in it, and the pace of the peer is not known. A block in 10 seconds is 13 KB/s.
+pub const SNUB_NEWCOMER_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a native peer may be snubbed before it counts as having nothing, so that others are
+/// looked for: four blocks of the slowest that is not snubbed.
+pub const MUTE_AFTER: Duration = Duration::from_secs(20);
+
+/// How long a native peer is not asked again for what it has not: blocks come and are evicted, and
+/// a question of [`MAX_ASKED`] ids a minute is 0.5 KB/s.
+pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Blocks that a native peer said to have and has not, from which on it is disbelieved if they are
+/// more than those it gave. An honest one evicts a few between answer and request.
+pub const MAX_BROKEN_PROMISES: u64 = 8;

@@ -47,12 +47,6 @@ use crate::limits::dht::MAX_RECORD_BLOCKS;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// The swarm of all nodes that speak our extension.
-#[must_use]
-pub fn native_swarm() -> InfoHash {
-    InfoHash::of(b"offswarm native 1")
-}
-
 /// The swarm of those who hold the blocks of an OFF URL, by its descriptor.
 #[must_use]
 pub fn url_swarm(descriptor: &BlockId) -> InfoHash {
@@ -161,7 +155,7 @@ mod tests {
     /// `d = bytes(range(32))`, `hashlib.sha1(b"offswarm url 1" + d)` and so on, in Python.
     #[test]
     fn places_are_the_same_for_everybody() {
-        assert_eq!(native_swarm().to_string(), "776a67d6bf07e1231ee02a97232daf2a042e8751");
+        assert_eq!(InfoHash::native().to_string(), "776a67d6bf07e1231ee02a97232daf2a042e8751");
         assert_eq!(
             url_swarm(&descriptor()).to_string(),
             "af863708e48e2f64bb66b0a1cec82b566d0ca8eb"

@@ -5,6 +5,9 @@
 //! served, what is wanted is asked for. All it holds per peer is bounded: [`MAX_QUEUE`] requests
 //! either way, one bit a piece.
 
+mod obtained;
+mod violation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,7 @@ use super::message::Message;
 use super::party::Party;
 use super::picker::{Key, Picker};
 use super::pieces::{Chunk, Pieces};
+pub use violation::Violation;
 
 /// How long a peer may owe chunks before they are asked of others.
 const SNUB: Duration = Duration::from_secs(20);
@@ -27,33 +31,6 @@ const REFUSED: Duration = Duration::from_secs(2);
 
 /// Bytes a peer may send that nobody asked for: what was on its way when we took requests back.
 const MAX_UNASKED: u64 = 4 << 20;
-
-/// A peer that breaks the protocol; its connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// It names a piece that the torrent does not have.
-    #[error("piece {0} of a smaller torrent")]
-    NoPiece(u32),
-    /// Its bitfield has a wrong length, or spare bits.
-    #[error("a bitfield of the wrong length")]
-    Bitfield,
-    /// It asks for bytes that do not exist, or for too many.
-    #[error("a request for {len} bytes at {offset} of piece {piece}")]
-    Request {
-        /// The piece.
-        piece: u32,
-        /// Bytes of it before the request.
-        offset: u32,
-        /// Bytes asked for.
-        len: u32,
-    },
-    /// It sends what nobody asked for, again and again.
-    #[error("{0} bytes nobody asked for")]
-    Unasked(u64),
-    /// It goes on speaking and does not read the answers.
-    #[error("{0} messages wait for it")]
-    Unread(usize),
-}
 
 /// What is to go out to a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -254,13 +231,7 @@ impl Exchange {
     pub fn verdict(&mut self, piece: u32, right: bool, now: Instant) -> Vec<Key> {
         let liars = self.picker.verdict(piece, right);
         if right {
-            self.here.add(piece);
-            for (key, party) in &mut self.parties {
-                party.piece_came(piece);
-                if !party.out.is_empty() {
-                    self.woken.insert(*key);
-                }
-            }
+            self.is_here(piece);
         } else {
             self.refill_all(now);
         }

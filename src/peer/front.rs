@@ -1,11 +1,12 @@
 //! The front: one TCP port for everything, and whom it lets in.
 //!
-//! The first 48 bytes of a connection name a torrent. One that is in use gets the connection; one
-//! that the [`Library`] knows is taken into use; anything else is closed without an answer.
+//! The first 48 bytes of a connection name a torrent, or the [native protocol](super::native). A
+//! torrent that is in use gets the connection; one that the [`Library`] knows is taken into use;
+//! anything else is closed without an answer.
 //! Nothing is held for a torrent without peers: it leaves use when the last one is gone.
 //!
 //! A stranger must have shaken hands within [`SHAKE`]; one address has at most
-//! [`MAX_PER_ADDRESS`] connections (on this machine many programs share one), all together at most
+//! [`MAX_PER_ADDRESS`](crate::limits::MAX_PER_ADDRESS) connections (on this machine many programs share one), all together at most
 //! `max_peers`. When that is reached, whoever has exchanged nothing for longest makes room.
 
 use std::collections::HashMap;
@@ -15,33 +16,27 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::id::InfoHash;
-use crate::limits::{MAX_CHECKS, MAX_PER_ADDRESS};
+use crate::limits::MAX_CHECKS;
 
 use super::content::{Content, Library, Traffic, Verdict};
-use super::driver::Connection;
+use super::door;
 use super::exchange::Whole;
-use super::handshake::{HANDSHAKE_LEN, Handshake, PeerId, ROUTED_LEN};
+use super::handshake::PeerId;
 use super::live::{Live, locked};
+use super::native::natives::Natives;
+use super::native::tender as native_tender;
 use super::pool::Bans;
 use super::rate::Rate;
 use super::tender;
 
 /// How long both handshakes may take together.
 pub const SHAKE: Duration = Duration::from_secs(10);
-
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
-
-/// The pause after a failed accept: most often there is no file descriptor left.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the front keeps to.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +68,7 @@ pub struct DhtNode {
 
 /// What all connections share.
 pub(super) struct Shared {
-    peer_id: PeerId,
+    pub(super) peer_id: PeerId,
     pub(super) port: u16,
     pub(super) limits: Limits,
     pub(super) upload: Rate,
@@ -82,12 +77,15 @@ pub(super) struct Shared {
     pub(super) may_dial: fn(SocketAddr, IpAddr) -> bool,
     /// Our node of the DHT.
     pub(super) dht: OnceLock<DhtNode>,
+    /// The native peers, if their protocol is spoken here.
+    pub(super) natives: OnceLock<Arc<Natives>>,
     library: Arc<dyn Library>,
     pub(super) lives: Mutex<HashMap<InfoHash, Arc<Live>>>,
-    bans: Mutex<Bans>,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
-    places: Arc<Semaphore>,
-    checks: Semaphore,
+    pub(super) bans: Mutex<Bans>,
+    pub(super) per_address: Mutex<HashMap<IpAddr, usize>>,
+    pub(super) places: Arc<Semaphore>,
+    /// Pieces and blocks that may be checked now.
+    pub(super) checks: Semaphore,
     /// Bytes moved by torrents that are not in use any more.
     past: Mutex<Traffic>,
     pub(super) stop: CancellationToken,
@@ -123,6 +121,7 @@ impl Front {
             download: Rate::new(limits.download),
             may_dial,
             dht: OnceLock::new(),
+            natives: OnceLock::new(),
             library,
             lives: Mutex::default(),
             bans: Mutex::default(),
@@ -133,7 +132,7 @@ impl Front {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        shared.tasks.spawn(accept(listener, Arc::clone(&shared)));
+        shared.tasks.spawn(door::accept(listener, Arc::clone(&shared)));
         Ok(Self { shared, listen })
     }
 
@@ -152,6 +151,15 @@ impl Front {
     /// Exchanges nodes of the DHT with peers from now on. Only the first call counts.
     pub fn join_dht(&self, node: DhtNode) {
         let _ = self.shared.dht.set(node);
+    }
+
+    /// Speaks the native protocol with whoever calls from now on, and with those that `natives` is
+    /// told of. Only the first call counts.
+    pub fn join_natives(&self, natives: &Arc<Natives>) {
+        if self.shared.natives.set(Arc::clone(natives)).is_ok() {
+            let tend = native_tender::tend(Arc::clone(natives), Arc::clone(&self.shared));
+            self.shared.tasks.spawn(tend);
+        }
     }
 
     /// Takes a torrent into use, and keeps it so until [`let_go`](Self::let_go).
@@ -183,7 +191,8 @@ impl Front {
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         let past = *locked(&self.shared.past);
-        let now = self.lives().into_iter().map(|live| live.traffic());
+        let native = self.shared.natives.get().map(|natives| natives.traffic());
+        let now = self.lives().into_iter().map(|live| live.traffic()).chain(native);
         now.fold(past, |all, one| Traffic {
             received: all.received + one.received,
             sent: all.sent + one.sent,
@@ -213,7 +222,7 @@ impl Drop for Front {
 }
 
 impl Shared {
-    fn lives(&self) -> Vec<Arc<Live>> {
+    pub(super) fn lives(&self) -> Vec<Arc<Live>> {
         locked(&self.lives).values().cloned().collect()
     }
 
@@ -253,7 +262,7 @@ impl Shared {
     }
 
     /// A torrent in use, or one of the library.
-    async fn find(self: &Arc<Self>, infohash: InfoHash) -> Option<Arc<Live>> {
+    pub(super) async fn find(self: &Arc<Self>, infohash: InfoHash) -> Option<Arc<Live>> {
         if let Some(live) = locked(&self.lives).get(&infohash) {
             return Some(Arc::clone(live));
         }
@@ -287,168 +296,6 @@ impl Shared {
     /// Does not speak to a liar any more.
     pub(super) fn ban(&self, liar: SocketAddr) {
         locked(&self.bans).add(liar, Instant::now());
-    }
-
-    /// Dials a peer and speaks to it: whether that was of any use.
-    /// `dialling` is given back as soon as it is connected.
-    pub(super) async fn dial(
-        self: Arc<Self>,
-        live: Arc<Live>,
-        peer: SocketAddr,
-        dialling: OwnedSemaphorePermit,
-    ) -> bool {
-        if locked(&self.bans).has(peer, Instant::now()) {
-            return false;
-        }
-        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else { return false };
-        let connected = timeout(CONNECT, TcpStream::connect(peer)).await;
-        let Ok(Ok(mut stream)) = connected else { return false };
-        let theirs = match timeout(SHAKE, self.shake_first(&mut stream, live.infohash())).await {
-            Ok(Ok(Some(theirs))) if self.is_welcome(&live, &theirs) => theirs,
-            _ => return false,
-        };
-        drop(dialling);
-        self.speak(live, stream, theirs, peer, true).await
-    }
-
-    async fn shake_first(
-        &self,
-        stream: &mut TcpStream,
-        infohash: InfoHash,
-    ) -> std::io::Result<Option<Handshake>> {
-        let _ = stream.set_nodelay(true);
-        stream
-            .write_all(&Handshake::ours(infohash, self.peer_id, self.dht.get().is_some()).encode())
-            .await?;
-        let mut bytes = [0; HANDSHAKE_LEN];
-        stream.read_exact(&mut bytes).await?;
-        Ok(Handshake::decode(&bytes).filter(|theirs| theirs.infohash == infohash))
-    }
-
-    /// Whether a peer is neither ourselves nor connected already.
-    fn is_welcome(&self, live: &Live, theirs: &Handshake) -> bool {
-        theirs.peer_id != self.peer_id && !live.knows_peer(&theirs.peer_id)
-    }
-
-    async fn answer(self: Arc<Self>, mut stream: TcpStream, remote: SocketAddr) {
-        let shaken = timeout(SHAKE, self.shake_second(&mut stream)).await;
-        if let Ok(Ok(Some((live, theirs)))) = shaken
-            && self.is_welcome(&live, &theirs)
-        {
-            self.speak(live, stream, theirs, remote, false).await;
-        }
-    }
-
-    async fn shake_second(
-        self: &Arc<Self>,
-        stream: &mut TcpStream,
-    ) -> std::io::Result<Option<(Arc<Live>, Handshake)>> {
-        let _ = stream.set_nodelay(true);
-        let mut bytes = [0; HANDSHAKE_LEN];
-        let (routed, peer_id) = bytes.split_at_mut(ROUTED_LEN);
-        stream.read_exact(routed).await?;
-        let infohash = routed.first_chunk().and_then(Handshake::route);
-        let Some(infohash) = infohash else { return Ok(None) };
-        let Some(live) = self.find(infohash).await else { return Ok(None) };
-        // Some send their peer id only when they have seen our handshake.
-        stream
-            .write_all(&Handshake::ours(infohash, self.peer_id, self.dht.get().is_some()).encode())
-            .await?;
-        stream.read_exact(peer_id).await?;
-        Ok(Handshake::decode(&bytes).map(|theirs| (live, theirs)))
-    }
-
-    async fn speak(
-        self: &Arc<Self>,
-        live: Arc<Live>,
-        stream: TcpStream,
-        theirs: Handshake,
-        remote: SocketAddr,
-        dialled: bool,
-    ) -> bool {
-        let infohash = live.infohash();
-        let connection = Connection { live, shared: Arc::clone(self), theirs, remote, dialled };
-        let (ended, was_of_use) = connection.run(stream).await;
-        tracing::debug!(%infohash, %remote, error = &ended as &dyn std::error::Error, "peer gone");
-        was_of_use
-    }
-
-    /// Ends the connection that has exchanged nothing for longest, if there is one.
-    fn make_place(&self) {
-        let links = self.lives().into_iter().flat_map(|live| {
-            let standing = |key| live.with(|exchange| exchange.standing(key)).flatten();
-            let links = live.links().into_iter();
-            links.map(|(key, link)| (standing(key).unwrap_or_default(), link)).collect::<Vec<_>>()
-        });
-        let idle = links
-            .filter(|(one, link)| one.rate_in + one.rate_out == 0 && link.remote.is_some())
-            .min_by_key(|(one, _)| one.received + one.sent)
-            .map(|(_, link)| link);
-        if let Some(link) = idle {
-            link.end();
-        }
-    }
-
-    fn count(&self, ip: IpAddr) -> Option<Counted<'_>> {
-        let mut per_address = locked(&self.per_address);
-        let count = per_address.entry(ip).or_default();
-        let most = if ip.is_loopback() { self.limits.max_peers } else { MAX_PER_ADDRESS };
-        (*count < most).then(|| {
-            *count += 1;
-            Counted { shared: self, ip }
-        })
-    }
-}
-
-/// A connection counted for its address for as long as this lives.
-struct Counted<'a> {
-    shared: &'a Shared,
-    ip: IpAddr,
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        let mut per_address = locked(&self.shared.per_address);
-        if let Some(count) = per_address.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                per_address.remove(&self.ip);
-            }
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.stop.cancelled() => return,
-        };
-        let Ok((stream, remote)) = accepted else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
-        };
-        // A socket of IPv6 may be called over IPv4.
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-        if locked(&shared.bans).has(remote, Instant::now()) {
-            continue;
-        }
-        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
-            shared.make_place();
-            continue;
-        };
-        let tasks = shared.tasks.clone();
-        let task_shared = Arc::clone(&shared);
-        tasks.spawn(async move {
-            let _place = place;
-            let counting = Arc::clone(&task_shared);
-            let Some(_counted) = counting.count(remote.ip()) else { return };
-            let stop = task_shared.stop.clone();
-            tokio::select! {
-                () = task_shared.answer(stream, remote) => {}
-                () = stop.cancelled() => {}
-            }
-        });
     }
 }
 

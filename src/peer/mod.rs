@@ -18,11 +18,13 @@
 //! | [`live`], `metadata` | what the connections of a torrent share |
 //! | `driver`, `early` | one connection, the only place that reads and writes a socket |
 //! | `loader` | the blocks it is served from, one read ahead |
-//! | [`front`], `tender`, [`rate`] | the port, the limits, and what happens as time passes |
+//! | [`front`], `door`, `tender`, [`rate`] | the port, who is let in, the limits, and what happens as time passes |
+//! | [`native`] | the native peer protocol: single blocks, at the same port |
 
 pub mod bits;
 pub mod choker;
 pub mod content;
+mod door;
 mod driver;
 mod early;
 pub mod exchange;

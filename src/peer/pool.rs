@@ -60,6 +60,12 @@ impl Pool {
         self.0.is_empty()
     }
 
+    /// Addresses that were never dialled, or never in vain.
+    #[must_use]
+    pub fn untried(&self) -> usize {
+        self.0.values().filter(|entry| !entry.busy && entry.failures == 0).count()
+    }
+
     /// The next address to dial, if one is due; it is busy until [`ended`](Self::ended).
     pub fn next(&mut self, now: Instant) -> Option<SocketAddr> {
         let due = self.0.iter().filter(|(_, entry)| !entry.busy && entry.next <= now);

@@ -243,3 +243,17 @@ fn what_is_rejected_before_a_choke_is_asked_for_again() {
     swarm.run(60);
     assert!(swarm.is_complete(1));
 }
+
+#[test]
+fn what_came_otherwise_is_not_asked_for_any_more() {
+    let mut swarm = Swarm::new(20, &[(0..20).collect(), vec![]]);
+    swarm.meet();
+    for _ in 0..3 {
+        swarm.carry();
+    }
+    (5..20).for_each(|piece| swarm.nodes[1].obtained(piece));
+    swarm.run(30);
+    assert!(swarm.is_complete(1));
+    let moved = swarm.moved[&(0, 1)];
+    assert!((10..40).contains(&moved), "{moved} chunks moved");
+}

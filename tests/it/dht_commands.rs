@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use offswarm::client::Home;
 use offswarm::id::{BlockId, InfoHash};
-use offswarm::krpc::rendezvous::{Record, native_swarm, record_item, url_swarm};
+use offswarm::krpc::rendezvous::{Record, record_item, url_swarm};
 use offswarm::off::OffUrl;
 use serde_json::{Value, json};
 
@@ -208,7 +208,7 @@ fn announces_a_peer_and_finds_it() {
     net.run(&["announce", "native", "--port", "7003"]).ok();
     let native = &net.json(&["get-peers", "native"])[0];
     assert_eq!(text(&native["peer"]), "127.0.0.1:7003");
-    assert_eq!(text(&native["infohash"]), native_swarm().to_string());
+    assert_eq!(text(&native["infohash"]), InfoHash::native().to_string());
     for bad in [
         &["announce", INFOHASH, "--port", "0"][..],
         &["announce", INFOHASH],

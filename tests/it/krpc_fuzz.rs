@@ -18,7 +18,6 @@ use offswarm::id::{BlockId, InfoHash};
 use offswarm::krpc::contact::Family;
 use offswarm::krpc::machine::{Aim, Event, TaskId};
 use offswarm::krpc::message::{Message, MessageError};
-use offswarm::krpc::rendezvous::native_swarm;
 use offswarm::limits::dht::{MAX_ITEMS, MAX_NATIVES, MAX_STORED_PEERS};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedMutRandom, IndexedRandom};
@@ -536,7 +535,7 @@ impl Siege {
         let infohash = InfoHash::of(&self.chance.random::<[u8; 8]>());
         let aim = match self.chance.random_range(0..5) {
             0 => Aim::Nodes(infohash.target()),
-            1 => Aim::Peers { infohash: native_swarm(), ids: vec![BlockId::of(b"block"); 24] },
+            1 => Aim::Peers { infohash: InfoHash::native(), ids: vec![BlockId::of(b"block"); 24] },
             2 => Aim::Announce { infohash, port: 6881, seed: true },
             3 => Aim::Item { target: infohash.target(), salt: Vec::new() },
             _ => Aim::Natives(infohash.target()),

@@ -13,7 +13,7 @@ use crate::cli::output::Output;
 use crate::id::{BlockId, InfoHash, NodeId};
 use crate::krpc::driver::News;
 use crate::krpc::machine::Aim;
-use crate::krpc::rendezvous::{native_swarm, url_swarm};
+use crate::krpc::rendezvous::url_swarm;
 use crate::limits::dht::MAX_RECORDS;
 use crate::off::OffUrl;
 use crate::torrent::magnet::Magnet;
@@ -48,7 +48,7 @@ impl Wanted {
     fn parse(text: &str) -> Result<Self, CliError> {
         let one = |source, infohash| Self { swarms: vec![(source, infohash)], descriptor: None };
         if text == "native" {
-            return Ok(one(Source::Native, native_swarm()));
+            return Ok(one(Source::Native, InfoHash::native()));
         }
         if Magnet::is_magnet(text) {
             let magnet = Magnet::parse(text)

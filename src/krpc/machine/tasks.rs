@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::{Aim, Event, Machine, NativeNode, Outcome, Pending, Pong, Question, Response, TaskId};
 use crate::address::may_dial_told;
 use crate::id::BlockId;
+use crate::id::InfoHash;
 use crate::krpc::contact::{Contact, Family};
 use crate::krpc::item::{Item, ItemError, MutableItem, Value};
 use crate::krpc::lookup::{Answer, Ask, Found, Lookup};
 use crate::krpc::message::{KrpcError, Method, RawItem};
-use crate::krpc::rendezvous::native_swarm;
 use crate::limits::dht::{LOOKUP_SEEDS, MAX_TASKS, NATIVE_PROBES, QUERY_SLOW};
 
 /// What a query is for.
@@ -102,7 +102,7 @@ impl Aim {
     /// Whether peers of this swarm are native nodes themselves.
     fn is_for_natives(&self) -> bool {
         matches!(self, Self::Peers { infohash, .. } | Self::Announce { infohash, .. }
-            if *infohash == native_swarm())
+            if *infohash == InfoHash::native())
     }
 }
 

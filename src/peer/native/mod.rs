@@ -9,7 +9,7 @@
 //! # Connection
 //!
 //! TCP, at the port where BitTorrent peers are received, too. The handshake of BEP 3 names the
-//! infohash SHA-1("offswarm native 1") and has the bit of BEP 10; then both sides send the extension
+//! infohash SHA-1("offswarm native 1") ([`InfoHash::native`](crate::id::InfoHash::native)) and has the bit of BEP 10; then both sides send the extension
 //! handshake (message 20, 0) and from then on only extension messages and keep-alives, which come at
 //! least every two minutes. The handshake's dictionary has, beside `m`, `p`, `reqq` and `v`:
 //!
@@ -45,6 +45,14 @@
 //! | [`natives`], `link`, `errand` | what all connections share; how a fetch uses them |
 //! | `driver`, `serving` | one connection, the only place that reads and writes its socket |
 
+pub(super) mod driver;
+pub mod errand;
+mod link;
 pub mod message;
+pub mod natives;
+pub mod picker;
+mod serving;
 pub mod session;
+pub mod shelf;
+pub(super) mod tender;
 mod window;

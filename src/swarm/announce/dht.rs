@@ -25,7 +25,7 @@ use crate::krpc::contact::Contact;
 use crate::krpc::driver::{Dht, News};
 use crate::krpc::item::Item;
 use crate::krpc::machine::{Aim, Outcome};
-use crate::krpc::rendezvous::{Record, native_swarm, record_item, url_swarm};
+use crate::krpc::rendezvous::{Record, record_item, url_swarm};
 use crate::krpc::republish::{Errand, Republish};
 use crate::limits::BLOCK_LEN;
 use crate::limits::dht::{
@@ -86,7 +86,11 @@ impl Announcer {
     }
 
     /// Tells of the peers of a swarm, without our becoming known there.
-    async fn look(&self, infohash: InfoHash, found: impl FnMut(Vec<SocketAddr>)) {
+    pub(in crate::swarm) async fn look(
+        &self,
+        infohash: InfoHash,
+        found: impl FnMut(Vec<SocketAddr>),
+    ) {
         self.ask(Aim::Peers { infohash, ids: Vec::new() }, infohash.target(), found).await;
     }
 
@@ -244,7 +248,7 @@ pub async fn say_that_we_are_native(announcer: Arc<Announcer>, stop: Cancellatio
         let mut plan = Republish::of_swarm(Instant::now(), unix());
         loop {
             while let Some(errand) = plan.poll(Instant::now(), unix(), rand::random()) {
-                if !announcer.say(errand, native_swarm(), None, false, |_| ()).await {
+                if !announcer.say(errand, InfoHash::native(), None, false, |_| ()).await {
                     plan.failed(errand, Instant::now(), unix());
                 }
                 // Those found are asked for those they know, somewhere else each time.

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use offswarm::id::InfoHash;
 use offswarm::krpc::contact::Contact;
 use offswarm::krpc::machine::Aim;
-use offswarm::krpc::rendezvous::native_swarm;
 
 use crate::common::child::poll;
 use crate::common::{Home, Seeder};
@@ -27,7 +26,7 @@ fn ours(number: u8, entries: &[SocketAddr]) -> OurNode {
 impl OurNode {
     /// Says where others find it: its peer port has the same number as its own.
     fn say_that_it_is_native(&self) {
-        let (infohash, port) = (native_swarm(), self.address.port());
+        let (infohash, port) = (InfoHash::native(), self.address.port());
         assert!(self.search(Aim::Announce { infohash, port, seed: false }).outcome.stored > 0);
     }
 

@@ -1,0 +1,92 @@
+//! What one fetch wants of native peers.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use crate::id::BlockId;
+use crate::peer::live::locked;
+use crate::source::{BlockSource, SourceStatus};
+
+use super::natives::{Natives, Needed, Wishes};
+
+/// Native peers as a source of blocks. They are dialled as long as this lives.
+#[derive(Debug)]
+pub struct Errand {
+    natives: Arc<Natives>,
+    wishes: Arc<Mutex<Wishes>>,
+    _needed: Needed,
+}
+
+impl Natives {
+    /// These peers as the source of one fetch.
+    #[must_use]
+    pub fn errand(self: &Arc<Self>) -> Errand {
+        Errand { natives: Arc::clone(self), wishes: self.add_wishes(), _needed: self.need() }
+    }
+}
+
+impl BlockSource for Errand {
+    fn want(&self, ids: &[BlockId]) -> usize {
+        let mut wishes = locked(&self.wishes);
+        let new: Vec<_> = ids.iter().filter(|id| wishes.wanted.insert(**id)).copied().collect();
+        drop(wishes);
+        self.natives.want(&new);
+        new.len()
+    }
+
+    fn unwant(&self, ids: &[BlockId]) {
+        let mut wishes = locked(&self.wishes);
+        let gone: Vec<_> = ids.iter().filter(|id| wishes.wanted.remove(*id)).copied().collect();
+        drop(wishes);
+        self.natives.unwant(&gone);
+    }
+
+    fn hurry(&self, id: BlockId) {
+        if locked(&self.wishes).wanted.contains(&id) {
+            locked(&self.natives.picker).hurry(Some(id));
+            self.natives.wake_all();
+        }
+    }
+
+    fn wanted(&self) -> usize {
+        locked(&self.wishes).wanted.len()
+    }
+
+    fn unclaimed(&self, most: usize) -> Vec<BlockId> {
+        let wishes = locked(&self.wishes);
+        let picker = locked(&self.natives.picker);
+        let unclaimed = picker.unclaimed().filter(|id| wishes.wanted.contains(id));
+        unclaimed.take(most).collect()
+    }
+
+    fn in_flight(&self) -> Vec<BlockId> {
+        locked(&self.natives.picker).all_in_flight()
+    }
+
+    fn take_arrivals(&self) -> Vec<BlockId> {
+        std::mem::take(&mut locked(&self.wishes).arrived)
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.natives.failure()
+    }
+
+    fn status(&self) -> SourceStatus {
+        let natives = &self.natives;
+        let in_flight = locked(&natives.picker).in_flight() as u64;
+        let [peers, known, prospects] =
+            [natives.connected(), natives.known(), natives.prospects()].map(|count| count as u64);
+        let (came, received) = (locked(&self.wishes).came, natives.traffic().received);
+        SourceStatus { peers, known, prospects, in_flight, came, received }
+    }
+
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.natives.changed())
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        self.natives.drop_wishes(&self.wishes);
+    }
+}

@@ -1,0 +1,466 @@
+//! The native peers of this program: what their connections share.
+//!
+//! All fetches want their blocks of the same peers, so that no block is asked for twice. Locks are
+//! taken one at a time, but for a picker's by whoever holds none.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::id::BlockId;
+use crate::limits::MAX_ASKED;
+use crate::peer::content::Traffic;
+use crate::peer::live::locked;
+use crate::peer::picker::Key;
+use crate::peer::pool::Pool;
+
+use super::link::Link;
+use super::picker::Picker;
+use super::session::Event;
+use super::shelf::Shelf;
+
+/// Questions of the picker have this number.
+const PICKER: u64 = 0;
+
+/// An answer somebody waits for.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) have: Vec<bool>,
+    pub(super) uses: Vec<u8>,
+}
+
+/// What one fetch wants.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) wanted: HashSet<BlockId>,
+    pub(super) came: u64,
+    /// Blocks that came since somebody asked for this.
+    pub(super) arrived: Vec<BlockId>,
+}
+
+/// A look at one native peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativeStatus {
+    /// Where it is: where it listens, if that is known.
+    pub address: SocketAddr,
+    /// Whether it keeps blocks of others.
+    pub hosts: bool,
+    /// Blocks that are wanted of it.
+    pub owed: u64,
+}
+
+/// All native peers.
+pub struct Natives {
+    pub(super) shelf: Arc<dyn Shelf>,
+    pub(super) picker: Mutex<Picker>,
+    pub(super) links: Mutex<BTreeMap<Key, Arc<Link>>>,
+    pub(in crate::peer) pool: Mutex<Pool>,
+    wishes: Mutex<Vec<Arc<Mutex<Wishes>>>>,
+    answers: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    /// Peers served at a time; who waits is served in turn.
+    pub(super) slots: Semaphore,
+    next: AtomicU64,
+    /// Addresses being dialled.
+    pub(in crate::peer) dialling: AtomicUsize,
+    /// Who needs peers to be there.
+    needed: AtomicUsize,
+    received: AtomicU64,
+    sent: AtomicU64,
+    failure: Mutex<Option<String>>,
+    /// Something happened that a fetch may wait for.
+    changed: Arc<Notify>,
+    /// Addresses have come, or connections have ended.
+    pub(in crate::peer) peers_changed: Notify,
+}
+
+impl std::fmt::Debug for Natives {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Natives").field("peers", &self.connected()).finish_non_exhaustive()
+    }
+}
+
+impl Natives {
+    /// No peers yet. `slots` of them are served at a time.
+    #[must_use]
+    pub fn new(shelf: Arc<dyn Shelf>, slots: usize) -> Self {
+        Self {
+            shelf,
+            picker: Mutex::new(Picker::new(rand::random())),
+            links: Mutex::default(),
+            pool: Mutex::default(),
+            wishes: Mutex::default(),
+            answers: Mutex::default(),
+            slots: Semaphore::new(slots),
+            next: AtomicU64::new(PICKER + 1),
+            dialling: AtomicUsize::new(0),
+            needed: AtomicUsize::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            failure: Mutex::default(),
+            changed: Arc::default(),
+            peers_changed: Notify::new(),
+        }
+    }
+
+    /// Adds addresses that may be native peers; `named` if it was the user who named them. They are
+    /// dialled while somebody needs peers.
+    pub fn add_peers(&self, peers: impl IntoIterator<Item = SocketAddr>, named: bool) {
+        let (mut pool, now) = (locked(&self.pool), Instant::now());
+        peers.into_iter().for_each(|peer| pool.add(peer, named, now));
+        drop(pool);
+        self.peers_changed.notify_one();
+    }
+
+    /// Has peers dialled until the guard is dropped.
+    #[must_use]
+    pub fn need(self: &Arc<Self>) -> Needed {
+        self.needed.fetch_add(1, Ordering::AcqRel);
+        self.peers_changed.notify_one();
+        Needed(Arc::clone(self))
+    }
+
+    /// Whether somebody needs peers.
+    pub(in crate::peer) fn is_needed(&self) -> bool {
+        self.needed.load(Ordering::Acquire) > 0
+    }
+
+    /// Peers that have introduced themselves.
+    #[must_use]
+    pub fn peers(&self) -> Vec<NativeStatus> {
+        let status = |link: &Arc<Link>| {
+            let (hosts, owed) =
+                link.with(|session| (session.theirs().map(|one| one.hosts), session.owed() as u64));
+            Some(NativeStatus { address: link.address(), hosts: hosts?, owed })
+        };
+        self.all_links().iter().filter_map(|(_, link)| status(link)).collect()
+    }
+
+    /// Addresses known.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        locked(&self.pool).len()
+    }
+
+    /// Peers that have introduced themselves.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.all_links().iter().filter(|(_, link)| link.is_greeted()).count()
+    }
+
+    /// Addresses that may turn out to be peers, and peers that may turn out to have blocks: not
+    /// reached yet, or not heard yet.
+    #[must_use]
+    pub fn prospects(&self) -> usize {
+        let untried = locked(&self.pool).untried();
+        let open = |link: &Arc<Link>| {
+            link.with(|session| session.theirs().is_none() || session.unanswered() > 0)
+        };
+        let unheard = self.all_links().iter().filter(|(_, link)| open(link)).count();
+        untried + self.dialling.load(Ordering::Acquire) + unheard
+    }
+
+    /// Bytes received and sent.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Traffic { received: read(&self.received), sent: read(&self.sent) }
+    }
+
+    /// Is over when something happens after this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.changed).notified_owned()
+    }
+
+    /// Why a block that came could not be kept, if one could not.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        locked(&self.failure).clone()
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn all_links(&self) -> Vec<(Key, Arc<Link>)> {
+        locked(&self.links).iter().map(|(key, link)| (*key, Arc::clone(link))).collect()
+    }
+
+    pub(super) fn wake_all(&self) {
+        locked(&self.links).values().for_each(|link| link.wake.notify_one());
+    }
+
+    pub(super) fn tell_change(&self) {
+        self.changed.notify_waiters();
+    }
+}
+
+/// Connections.
+impl Natives {
+    /// Whether a peer may have a connection: it has none, or one the other way round, which ends, as
+    /// the new one is `better`: dialled by us or not.
+    pub(in crate::peer) fn has_place_for(&self, peer_id: &[u8; 20], better: Option<bool>) -> bool {
+        let links = locked(&self.links);
+        let known = links.values().find(|link| link.peer_id == *peer_id);
+        let Some(known) = known else { return true };
+        let replaces = better.is_some_and(|dialled| dialled != known.dialled);
+        if replaces {
+            known.cancel.cancel();
+        }
+        replaces
+    }
+
+    /// Ends the connection that nothing has gone through for longest, if there is one.
+    pub(in crate::peer) fn make_place(&self) {
+        let idle = self.all_links().into_iter().map(|(_, link)| link).filter(|one| one.is_idle());
+        let oldest = idle.min_by_key(|link| *locked(&link.busy));
+        if let Some(link) = oldest {
+            link.cancel.cancel();
+        }
+    }
+
+    pub(super) fn attach(&self, link: Arc<Link>) -> Key {
+        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        locked(&self.links).insert(key, link);
+        key
+    }
+
+    /// The other side has introduced itself: now it can be asked.
+    pub(super) fn greeted(&self, key: Key, link: &Link) {
+        locked(&self.picker).join(key, Instant::now());
+        if let Some(listens) = *locked(&link.listens) {
+            let mut pool = locked(&self.pool);
+            pool.add(listens, false, Instant::now());
+            pool.is_connected(listens);
+        }
+        link.wake.notify_one();
+        self.tell_change();
+    }
+
+    pub(super) fn detach(&self, key: Key) {
+        locked(&self.picker).leave(key, Instant::now());
+        let link = locked(&self.links).remove(&key);
+        if let Some(listens) =
+            link.filter(|link| !link.dialled).and_then(|one| *locked(&one.listens))
+        {
+            locked(&self.pool).ended(listens, true, Instant::now());
+        }
+        // What it was asked for can be asked of others.
+        self.wake_all();
+        self.peers_changed.notify_one();
+        self.tell_change();
+    }
+
+    /// Asks a peer for what it may have and has room for. What came otherwise meanwhile is not asked
+    /// for.
+    pub(super) async fn fill(self: &Arc<Self>, key: Key, link: &Link) {
+        loop {
+            let now = Instant::now();
+            let (room, knows_us) = link.with(|one| (one.room(), one.theirs().is_some()));
+            if !knows_us {
+                return;
+            }
+            let (ask, next) = {
+                let mut picker = locked(&self.picker);
+                (picker.to_ask(key, now), picker.next(key, room, now))
+            };
+            if !ask.is_empty() {
+                link.with(|session| session.ask(PICKER, ask, true, now));
+            }
+            if next.is_empty() {
+                return;
+            }
+            let (natives, ids) = (Arc::clone(self), next.clone());
+            let here = spawn_blocking(move || natives.shelf.holds(&ids)).await;
+            let here = here.unwrap_or_default();
+            let came = chosen(&next, here.iter().copied());
+            let next = chosen(&next, here.iter().map(|here| !here));
+            link.with(|session| session.want(&next, now));
+            if came.is_empty() {
+                return;
+            }
+            self.came_otherwise(&came);
+        }
+    }
+
+    /// An answer has come.
+    pub(super) fn answered(&self, key: Key, link: &Link, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Have { errand: PICKER, ids, have, .. } => {
+                locked(&self.picker).answered(key, &ids, &have, now);
+                link.wake.notify_one();
+            }
+            Event::Have { errand, have, uses, .. } => self.tell(errand, Answer { have, uses }),
+            Event::Pushed { errand, kept, .. } => {
+                self.tell(errand, Answer { have: vec![kept], uses: Vec::new() });
+            }
+            Event::Lack(ids) => {
+                locked(&self.picker).lacked(key, &ids, now);
+                self.wake_all();
+            }
+            Event::Block(..) | Event::Peers(_) => {}
+        }
+        self.tell_change();
+    }
+
+    /// A block has come and is in the store.
+    pub(super) fn came(&self, key: Key, id: &BlockId) {
+        let arrived = locked(&self.picker).arrived(key, id, Instant::now());
+        self.take_back(id, &arrived.cancel);
+        for wishes in locked(&self.wishes).iter() {
+            let mut wishes = locked(wishes);
+            if wishes.wanted.remove(id) {
+                wishes.came += 1;
+                wishes.arrived.push(*id);
+            }
+        }
+        self.tell_change();
+    }
+
+    /// What came is not the block, or could not be kept.
+    pub(super) fn spoilt(&self, key: Key, id: &BlockId, failure: Option<String>) {
+        locked(&self.picker).wrong(key, id, Instant::now());
+        if failure.is_some() {
+            *locked(&self.failure) = failure;
+        }
+        self.wake_all();
+        self.tell_change();
+    }
+
+    fn take_back(&self, id: &BlockId, keys: &[Key]) {
+        for (key, link) in self.all_links() {
+            if keys.contains(&key) {
+                link.with(|session| session.cancel(&[*id]));
+                link.wake.notify_one();
+            }
+        }
+    }
+}
+
+/// What fetches want.
+impl Natives {
+    pub(super) fn add_wishes(&self) -> Arc<Mutex<Wishes>> {
+        let wishes = Arc::default();
+        locked(&self.wishes).push(Arc::clone(&wishes));
+        wishes
+    }
+
+    pub(super) fn drop_wishes(&self, wishes: &Arc<Mutex<Wishes>>) {
+        locked(&self.wishes).retain(|other| !Arc::ptr_eq(other, wishes));
+        let wanted: Vec<_> = locked(wishes).wanted.drain().collect();
+        self.unwant(&wanted);
+    }
+
+    /// Wants blocks of the peers.
+    pub(super) fn want(&self, ids: &[BlockId]) {
+        locked(&self.picker).want(ids.iter().copied());
+        self.wake_all();
+    }
+
+    /// Takes those back that no fetch wants any more.
+    pub(super) fn unwant(&self, ids: &[BlockId]) {
+        let wishes = locked(&self.wishes).clone();
+        for id in ids {
+            if wishes.iter().any(|one| locked(one).wanted.contains(id)) {
+                continue;
+            }
+            let cancel = locked(&self.picker).unwant(id);
+            self.take_back(id, &cancel);
+        }
+    }
+
+    /// Forgets wanted blocks that came otherwise. It reads the index of the store.
+    pub(in crate::peer) fn look_for_arrivals(&self) {
+        let in_flight = locked(&self.picker).all_in_flight();
+        let here = self.shelf.holds(&in_flight);
+        self.came_otherwise(&chosen(&in_flight, here.into_iter()));
+    }
+
+    fn came_otherwise(&self, ids: &[BlockId]) {
+        for wishes in locked(&self.wishes).iter() {
+            let mut wishes = locked(wishes);
+            for id in ids {
+                wishes.wanted.remove(id);
+            }
+        }
+        self.unwant(ids);
+    }
+}
+
+/// Questions of others than the picker.
+impl Natives {
+    /// Asks a peer which of some blocks it has, and how much they are used: two lists as long as
+    /// `ids` (the second may be empty); `None` if the connection ends first.
+    pub async fn ask(&self, peer: SocketAddr, ids: &[BlockId]) -> Option<(Vec<bool>, Vec<u8>)> {
+        let link = self.link_to(peer)?;
+        let (mut have, mut uses) = (Vec::new(), Vec::new());
+        for ids in ids.chunks(MAX_ASKED) {
+            let answer = self.question(&link, |link, errand| {
+                link.with(|session| session.ask(errand, ids.to_vec(), true, Instant::now()));
+            });
+            let answer = answer.await?;
+            have.extend(answer.have);
+            uses.extend(answer.uses);
+        }
+        Some((have, uses))
+    }
+
+    /// Gives a block to a peer to keep: whether it has it now; `None` if the connection ends first.
+    pub async fn push(&self, peer: SocketAddr, id: BlockId) -> Option<bool> {
+        let link = self.link_to(peer)?;
+        let shelf = Arc::clone(&self.shelf);
+        let bytes = spawn_blocking(move || shelf.block(&id)).await.ok()??;
+        let answer = self.question(&link, |link, errand| {
+            link.with(|session| session.push(errand, id, bytes.clone(), Instant::now()));
+        });
+        answer.await?.have.first().copied()
+    }
+
+    fn link_to(&self, peer: SocketAddr) -> Option<Arc<Link>> {
+        let links = self.all_links().into_iter().map(|(_, link)| link);
+        links.filter(|link| link.is_greeted()).find(|link| link.address() == peer)
+    }
+
+    async fn question(&self, link: &Arc<Link>, ask: impl FnOnce(&Link, u64)) -> Option<Answer> {
+        let errand = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        locked(&self.answers).insert(errand, sender);
+        ask(link, errand);
+        link.wake.notify_one();
+        let answer = tokio::select! {
+            answer = answer => answer.ok(),
+            () = link.cancel.cancelled() => None,
+        };
+        locked(&self.answers).remove(&errand);
+        answer
+    }
+
+    fn tell(&self, errand: u64, answer: Answer) {
+        if let Some(asker) = locked(&self.answers).remove(&errand) {
+            let _ = asker.send(answer);
+        }
+    }
+}
+
+fn chosen(ids: &[BlockId], which: impl Iterator<Item = bool>) -> Vec<BlockId> {
+    ids.iter().copied().zip(which).filter(|(_, chosen)| *chosen).map(|(id, _)| id).collect()
+}
+
+/// Peers are dialled as long as this lives.
+#[derive(Debug)]
+pub struct Needed(Arc<Natives>);
+
+impl Drop for Needed {
+    fn drop(&mut self) {
+        self.0.needed.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,132 @@
+//! What is done for native peers as time passes: who stalls, dialling, gossip.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::task::spawn_blocking;
+use tokio::time::MissedTickBehavior;
+
+use crate::limits::{MAX_DIALS, MAX_NATIVE_PEERS, MAX_PEX_PEERS};
+use crate::peer::extension;
+use crate::peer::front::Shared;
+use crate::peer::live::locked;
+
+use super::natives::Natives;
+
+/// How often is looked for peers that stall, and for blocks that came otherwise.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Between two messages of gossip to one peer (BEP 11: at least a minute).
+const GOSSIP_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a connection that we brought about is kept without anybody needing it.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Looks after native peers until the front is closed.
+pub(in crate::peer) async fn tend(natives: Arc<Natives>, shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut gossiped = Instant::now();
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = natives.peers_changed.notified() => {}
+            _ = ticks.tick() => {
+                look_after(&natives).await;
+                if gossiped.elapsed() >= GOSSIP_EVERY {
+                    gossiped = Instant::now();
+                    gossip(&natives);
+                }
+            }
+        }
+        if natives.is_needed() {
+            dial_some(&natives, &shared);
+        }
+    }
+}
+
+async fn look_after(natives: &Arc<Natives>) {
+    let now = Instant::now();
+    let (needed, wanted) = (natives.is_needed(), locked(&natives.picker).wanted() > 0);
+    for (_, link) in natives.all_links() {
+        let stalled = link.with(|session| session.tick(now)).err();
+        if let Some(violation) = &stalled {
+            let (remote, error) = (link.remote, violation as &dyn std::error::Error);
+            tracing::debug!(%remote, error, "a native peer stalls");
+        }
+        let is_over = link.dialled && !needed && link.is_idle();
+        if stalled.is_some() || (is_over && locked(&link.busy).elapsed() >= IDLE) {
+            link.cancel.cancel();
+        }
+    }
+    if !wanted {
+        return;
+    }
+    let snubbed = locked(&natives.picker).tick(now);
+    for (_, link) in natives.all_links().iter().filter(|(key, _)| snubbed.contains(key)) {
+        link.with(super::session::Session::snub);
+    }
+    let looking = Arc::clone(natives);
+    let _ = spawn_blocking(move || looking.look_for_arrivals()).await;
+    natives.wake_all();
+}
+
+fn dial_some(natives: &Arc<Natives>, shared: &Arc<Shared>) {
+    while natives.all_links().len() < MAX_NATIVE_PEERS.min(shared.limits.max_peers)
+        && natives.dialling.load(Ordering::Acquire) < MAX_DIALS
+    {
+        let Some(peer) = locked(&natives.pool).next(Instant::now()) else { return };
+        let (natives, shared) = (Arc::clone(natives), Arc::clone(shared));
+        let dialling = Dialling::of(&natives);
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move {
+            let stop = shared.stop.clone();
+            let dial = shared.dial_native(Arc::clone(&natives), peer, || drop(dialling));
+            let speaks = tokio::select! {
+                speaks = dial => speaks,
+                () = stop.cancelled() => false,
+            };
+            locked(&natives.pool).ended(peer, speaks, Instant::now());
+            natives.tell_change();
+        });
+    }
+}
+
+/// An address that is being dialled, for as long as this lives.
+struct Dialling(Arc<Natives>);
+
+impl Dialling {
+    fn of(natives: &Arc<Natives>) -> Self {
+        natives.dialling.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(natives))
+    }
+}
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        self.0.dialling.fetch_sub(1, Ordering::AcqRel);
+        self.0.tell_change();
+    }
+}
+
+/// Names to each peer those others that it was not told of.
+fn gossip(natives: &Natives) {
+    let links = natives.all_links();
+    let listening: Vec<SocketAddr> = links
+        .iter()
+        .filter(|(_, link)| link.is_greeted())
+        .filter_map(|(_, link)| *locked(&link.listens))
+        .collect();
+    for (_, link) in &links {
+        let (itself, mut told) = (*locked(&link.listens), locked(&link.told));
+        let new = listening.iter().filter(|one| Some(**one) != itself && !told.contains(*one));
+        let new: Vec<_> = new.copied().take(MAX_PEX_PEERS / 2).collect();
+        if !new.is_empty() && link.is_greeted() {
+            link.with(|session| session.name_peers(extension::pex(&new, &[])));
+            link.wake.notify_one();
+            told.extend(new);
+        }
+    }
+}
