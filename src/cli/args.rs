@@ -4,6 +4,7 @@
 //! so none can be forgotten.
 
 mod dht;
+mod native;
 mod pack;
 mod swarm;
 
@@ -22,6 +23,7 @@ use super::exit;
 pub(super) use dht::{
     AnnounceArgs, AskArgs, DhtArgs, DhtCommand, EntryArgs, GetItemArgs, PutItemArgs, ServeArgs,
 };
+pub(super) use native::{NativeFlags, RungArgs};
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
 pub(super) use swarm::{DhtFlags, LinkArgs, ReportArgs, SeedArgs, SwarmArgs};
 
@@ -250,8 +252,10 @@ pub(super) struct FetchArgs {
     #[arg(long, value_name = "URL", value_parser = web_address)]
     pub(super) web_seed: Vec<String>,
     /// Ask nobody: use the store only
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["native_only", "swarm_only"])]
     pub(super) offline: bool,
+    #[command(flatten)]
+    pub(super) rungs: RungArgs,
     #[command(flatten)]
     pub(super) patience: Patience,
     #[command(flatten)]
@@ -310,6 +314,8 @@ pub(super) struct RepairArgs {
     /// OFF URLs or magnet links [default: all that are hurt]
     #[arg(value_name = "URL")]
     pub(super) urls: Vec<String>,
+    #[command(flatten)]
+    pub(super) rungs: RungArgs,
     #[command(flatten)]
     pub(super) patience: Patience,
     #[command(flatten)]

@@ -133,7 +133,7 @@ pub(super) async fn repair(
     } else {
         named
     };
-    let ways = swarm_ways(global, &args.swarm, &args.patience)?;
+    let ways = swarm_ways(global, &args.swarm, args.rungs, &args.patience)?;
     let (mut healed, mut last) = (0, Exit::Done);
     for url in &urls {
         tokio::task::block_in_place(|| client.find_damage(url))?;
@@ -141,7 +141,7 @@ pub(super) async fn repair(
         let shown = Repaired {
             url: url.canonical().to_string(),
             healed: fetched.is_ok(),
-            blocks_fetched: fetched.as_ref().map_or(0, |fetched| fetched.swarm),
+            blocks_fetched: fetched.as_ref().map_or(0, |fetched| fetched.native + fetched.swarm),
         };
         match fetched {
             Ok(_) => healed += 1,

@@ -191,6 +191,7 @@ impl From<GetError> for CliError {
             GetError::WrongTorrent { .. } => Self::new(Exit::Usage, error),
             GetError::Stopped => Self::new(Exit::Interrupted, error),
             GetError::Write(_)
+            | GetError::Keep { .. }
             | GetError::File { .. }
             | GetError::Catalog(_)
             | GetError::Upkeep(_) => Self::new(Exit::Failed, error),

@@ -15,7 +15,7 @@ use crate::off::{OffUrl, name};
 use crate::store::StoreError;
 use crate::torrent::metainfo::{Metainfo, MetainfoError, Version};
 
-use super::args::{FetchArgs, GetArgs, Global, Patience, SwarmArgs};
+use super::args::{FetchArgs, GetArgs, Global, Patience, RungArgs, SwarmArgs};
 use super::cat::to_stdout;
 use super::exit::{CliError, Exit};
 use super::get_directory;
@@ -27,9 +27,44 @@ use super::signals::Signals;
 struct Shown<'a> {
     path: Option<&'a Path>,
     length: u64,
+    #[serde(flatten)]
+    sources: Sources,
+}
+
+/// Where blocks came from, for programs.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Sources {
     blocks_local: u64,
+    blocks_native: u64,
     blocks_swarm: u64,
+    bytes_native: u64,
+    bytes_swarm: u64,
     bytes_received: u64,
+}
+
+impl From<Fetched> for Sources {
+    fn from(fetched: Fetched) -> Self {
+        let Fetched { local, native, swarm, native_received, swarm_received } = fetched;
+        Self {
+            blocks_local: local,
+            blocks_native: native,
+            blocks_swarm: swarm,
+            bytes_native: native_received,
+            bytes_swarm: swarm_received,
+            bytes_received: native_received + swarm_received,
+        }
+    }
+}
+
+/// Where blocks came from, for people.
+impl std::fmt::Display for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { blocks_local, blocks_native, blocks_swarm, bytes_native, bytes_swarm, .. } =
+            self;
+        write!(f, "{blocks_local} blocks were here")?;
+        write!(f, ", {blocks_native} came from native peers ({bytes_native} bytes received)")?;
+        write!(f, ", {blocks_swarm} from the swarm ({bytes_swarm} bytes received)")
+    }
 }
 
 pub(super) async fn run(
@@ -59,7 +94,7 @@ pub(super) async fn run(
     let mut total = Fetched::default();
     loop {
         let (url, fetched) = wanted.fetch(&client, &ways, output, signals.stop()).await?;
-        total = Fetched { received: total.received + fetched.received, ..fetched };
+        total = total.then(fetched);
         match tokio::task::block_in_place(|| target.write(&client, &url, output, signals)) {
             Ok(()) => return shown(Some(&target.path), &url, total, output),
             // The block has left the index, so the next round fetches it or says who is hurt.
@@ -67,6 +102,41 @@ pub(super) async fn run(
                 tokio::task::block_in_place(|| client.find_damage(&url))?;
             }
             Err(Written::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+/// What is being waited for, for programs.
+#[derive(Serialize)]
+struct Wait {
+    missing: u64,
+    blocks: u64,
+    native_peers: u64,
+    native_known: u64,
+    swarm_begun: bool,
+    swarm_peers: u64,
+    swarm_known: u64,
+    torrents: u64,
+    dht_nodes: Option<u64>,
+    reason: String,
+}
+
+impl From<&Waiting> for Wait {
+    fn from(waiting: &Waiting) -> Self {
+        let Waiting { missing, blocks, native, swarm, torrents, dht_nodes } = *waiting;
+        let (native, begun) = (native.unwrap_or_default(), swarm.is_some());
+        let swarm = swarm.unwrap_or_default();
+        Self {
+            missing,
+            blocks,
+            native_peers: native.peers,
+            native_known: native.known,
+            swarm_begun: begun,
+            swarm_peers: swarm.peers,
+            swarm_known: swarm.known_peers,
+            torrents,
+            dht_nodes,
+            reason: waiting.to_string(),
         }
     }
 }
@@ -92,7 +162,8 @@ impl Wanted {
         let mut watch = |waiting: &Waiting| {
             progress.set_total(waiting.blocks);
             progress.set(waiting.blocks - waiting.missing);
-            progress.waiting(&waiting.to_string());
+            let wait = Wait::from(waiting);
+            progress.waiting_event(&wait.reason, &wait);
         };
         match &self.path {
             Some(path) => Ok(client.fetch_member(url, path, ways, stop, &mut watch).await?),
@@ -119,21 +190,12 @@ fn shown(
     fetched: Fetched,
     output: Output,
 ) -> Result<Exit, CliError> {
-    let Fetched { local, swarm, received } = fetched;
-    let shown = Shown {
-        path,
-        length: url.length(),
-        blocks_local: local,
-        blocks_swarm: swarm,
-        bytes_received: received,
-    };
+    let sources = Sources::from(fetched);
+    let shown = Shown { path, length: url.length(), sources };
     if let Some(path) = path {
         output.result(&path.display().to_string(), &shown)?;
     }
-    output.remark(&format!(
-        "{} bytes; {local} blocks were here, {swarm} came from the swarm ({received} bytes received)",
-        url.length()
-    ));
+    output.remark(&format!("{} bytes; {sources}", url.length()));
     Ok(Exit::Done)
 }
 
@@ -160,7 +222,7 @@ impl FetchArgs {
                 .collect::<Result<_, _>>()?,
             web_seeds: self.web_seed.clone(),
             offline: self.offline,
-            ..swarm_ways(global, &self.swarm, &self.patience)?
+            ..swarm_ways(global, &self.swarm, self.rungs, &self.patience)?
         })
     }
 }
@@ -169,6 +231,7 @@ impl FetchArgs {
 pub(super) fn swarm_ways(
     global: &Global,
     swarm: &SwarmArgs,
+    rungs: RungArgs,
     patience: &Patience,
 ) -> Result<Ways, CliError> {
     let limit = |time: Duration| (!time.is_zero()).then_some(time);
@@ -176,6 +239,7 @@ pub(super) fn swarm_ways(
         peers: swarm.peer.clone(),
         trackers: swarm.tracker.clone(),
         swarms: swarm.options(global, false)?,
+        rungs: rungs.into(),
         timeout: limit(patience.timeout),
         stall: limit(patience.stall),
         ..Ways::default()

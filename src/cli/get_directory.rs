@@ -11,7 +11,7 @@ use crate::store::StoreError;
 
 use super::args::{GetArgs, Global};
 use super::exit::{CliError, Exit};
-use super::get::fetch;
+use super::get::{Sources, fetch};
 use super::output::Output;
 use super::signals::Signals;
 
@@ -20,9 +20,8 @@ struct Shown<'a> {
     path: &'a Path,
     files: u64,
     bytes: u64,
-    blocks_local: u64,
-    blocks_swarm: u64,
-    bytes_received: u64,
+    #[serde(flatten)]
+    sources: Sources,
 }
 
 pub(super) async fn run(
@@ -35,10 +34,10 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     let target = choose(args, url)?;
     let client = global.client()?;
-    let mut received = 0;
+    let mut total = Fetched::default();
     loop {
         let fetched = fetch(&client, url, ways, output, signals.stop()).await?;
-        received += fetched.received;
+        total = total.then(fetched);
         let written = tokio::task::block_in_place(|| {
             let mut progress = output.progress(None, true);
             client.write_directory(url, &target, signals.stop(), &mut |bytes| progress.set(bytes))
@@ -52,21 +51,10 @@ pub(super) async fn run(
             }
             Err(error) => return Err(error.into()),
         };
-        let Fetched { local, swarm, .. } = fetched;
-        let shown = Shown {
-            path: &target,
-            files: written.files,
-            bytes: written.bytes,
-            blocks_local: local,
-            blocks_swarm: swarm,
-            bytes_received: received,
-        };
+        let sources = Sources::from(total);
+        let shown = Shown { path: &target, files: written.files, bytes: written.bytes, sources };
         output.result(&target.display().to_string(), &shown)?;
-        output.remark(&format!(
-            "{} files, {} bytes; {local} blocks were here, {swarm} came from the swarm \
-             ({received} bytes received)",
-            written.files, written.bytes
-        ));
+        output.remark(&format!("{} files, {} bytes; {sources}", written.files, written.bytes));
         return Ok(Exit::Done);
     }
 }

@@ -1,6 +1,7 @@
 //! Which home the user means.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
@@ -8,9 +9,10 @@ use serde::Deserialize;
 
 use crate::client::{Client, Settings};
 use crate::off::OffUrl;
+use crate::swarm::native::NativeOptions;
 use crate::torrent::magnet::Magnet;
 
-use super::args::{DhtFlags, EntryArgs, Global};
+use super::args::{DhtFlags, EntryArgs, Global, NativeFlags};
 use super::exit::{CliError, Exit};
 
 /// Where clients find the DHT that know no node of it yet: run by the makers of libtorrent,
@@ -31,12 +33,22 @@ const BOOTSTRAP: [&str; 4] = [
 /// [dht]
 /// enabled = true
 /// bootstrap = ["dht.libtorrent.org:25401"]
+///
+/// [native]
+/// peers = ["192.0.2.7:6881"]
 /// ```
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     store: StoreConfig,
     dht: DhtConfig,
+    native: NativeConfig,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NativeConfig {
+    peers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,6 +115,15 @@ impl Global {
             return Ok(None);
         }
         Ok(Some(configured.entries(&flags.dht_bootstrap)))
+    }
+
+    /// Where native peers are found: those of the flags, else those of the file.
+    pub(super) fn native(&self, flags: &NativeFlags) -> Result<NativeOptions, CliError> {
+        let configured = Config::read(&self.config_file()?)?.native;
+        let named = !flags.native_peer.is_empty();
+        Ok(NativeOptions {
+            peers: if named { flags.native_peer.clone() } else { configured.peers },
+        })
     }
 
     /// The nodes of the DHT to begin with, for somebody who wants it.

@@ -153,6 +153,16 @@ impl Progress {
             self.output.remark(reason);
         }
     }
+
+    /// The same, and for programs every second on stderr, where errors go too.
+    pub(super) fn waiting_event(&mut self, reason: &str, json: &impl Serialize) {
+        if !self.output.json {
+            self.waiting(reason);
+        } else if self.remarked.elapsed() > PATIENCE {
+            self.remarked = Instant::now();
+            talk(&inert_json(&serde_json::json!({ "waiting": json }).to_string()));
+        }
+    }
 }
 
 impl Drop for Progress {

@@ -204,6 +204,12 @@ pub enum GetError {
         /// Blocks of the URL, or an upper bound.
         blocks: u64,
     },
+    /// A block that a native peer gave could not be kept.
+    #[error("cannot keep a block that came: {why}")]
+    Keep {
+        /// What went wrong.
+        why: String,
+    },
     /// The `.torrent` handed in carries something else.
     #[error(
         "this torrent does not carry the OFF URL: it names block {found} where {expected} is needed"

@@ -21,6 +21,7 @@ pub mod put;
 pub mod put_directory;
 mod randomizers;
 pub mod shards;
+mod shelf;
 mod spool;
 pub mod survey;
 pub mod upkeep;
@@ -40,6 +41,7 @@ use crate::swarm::session::{Options, SwarmError, Swarms};
 pub use error::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 pub use home::Home;
 pub use randomizers::Policy;
+use shelf::ClientShelf;
 
 /// A store, a catalog and the right to change both. Cloning it makes another handle to the same.
 #[derive(Clone)]
@@ -132,7 +134,8 @@ impl Client {
         if let Some(dht) = &mut options.dht {
             dht.state.get_or_insert_with(|| self.home.dht_state());
         }
-        Swarms::start(self.blocks(), Arc::clone(&self.catalog), library, &options).await
+        let shelf = Arc::new(ClientShelf::new(self.clone()));
+        Swarms::start(self.blocks(), Arc::clone(&self.catalog), library, shelf, &options).await
     }
 
     /// Its folder.

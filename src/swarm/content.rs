@@ -144,6 +144,12 @@ impl BlockContent {
             .unwrap_or(u32::MAX)
     }
 
+    /// Whether all blocks of a piece are here, as far as their ids are known.
+    #[must_use]
+    pub fn has_piece(&self, piece: u32) -> bool {
+        self.blocks_of(piece).all(|number| self.is_held(number))
+    }
+
     /// Ids that have become known meanwhile, by number.
     pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
         if let Blocks::Coming(coming) = &self.blocks {
@@ -259,7 +265,7 @@ impl Content for BlockContent {
         match &self.blocks {
             Blocks::Known(_) => {
                 for piece in 0..self.pieces.count() {
-                    if self.blocks_of(piece).all(|number| self.is_held(number)) {
+                    if self.has_piece(piece) {
                         here.add(piece);
                     }
                 }
@@ -267,7 +273,7 @@ impl Content for BlockContent {
             // Not every piece is looked at: there may be far more of them than we know of.
             Blocks::Coming(coming) => {
                 for piece in coming.begun(|number| self.piece_of(number)) {
-                    if self.blocks_of(piece).all(|number| self.is_held(number)) {
+                    if self.has_piece(piece) {
                         here.add(piece);
                     }
                 }

@@ -1,5 +1,6 @@
 //! One swarm we take part in.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -102,6 +103,17 @@ impl Swarm {
     pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
         if let Some((_, content)) = &self.coming {
             content.learn(known);
+        }
+    }
+
+    /// Looks whether blocks have come otherwise: what is here is not asked for any more, and is served.
+    /// It reads the index of the store.
+    pub fn look_for_arrivals(&self, blocks: impl IntoIterator<Item = u64>) {
+        let Some((_, content)) = &self.coming else { return };
+        let pieces: BTreeSet<u32> =
+            blocks.into_iter().map(|block| content.piece_of(block)).collect();
+        for piece in pieces.into_iter().filter(|piece| content.has_piece(*piece)) {
+            self.held.live.with(|exchange| exchange.obtained(piece));
         }
     }
 

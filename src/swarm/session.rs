@@ -21,6 +21,8 @@ use crate::limits::MAX_PEX_PEERS;
 use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
+use crate::peer::native::natives::Natives;
+use crate::peer::native::shelf::Shelf;
 use crate::store::BlockStore;
 use crate::torrent::metainfo::{Info, NotOff};
 
@@ -30,6 +32,7 @@ use super::announce::mass::{Offers, Pace, announce_all};
 use super::announce::{self, Identity};
 use super::content::BlockContent;
 use super::guard::{Guard, Origin};
+use super::native::NativeOptions;
 use super::one::{Coming, Held, failed, look, progress};
 use super::rendezvous;
 use super::tracker::Tracker;
@@ -91,6 +94,7 @@ pub struct Swarms {
     guard: Guard,
     identity: Identity,
     pub(super) announcer: Option<Arc<Announcer>>,
+    pub(super) natives: Arc<Natives>,
     stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -110,6 +114,8 @@ pub struct Options {
     pub limits: Limits,
     /// The DHT, if we take part in it.
     pub dht: Option<DhtOptions>,
+    /// Native peers.
+    pub native: NativeOptions,
 }
 
 /// How we take part in the DHT.
@@ -155,11 +161,13 @@ pub struct Wanted {
 }
 
 impl Swarms {
-    /// Opens the port for peers, who are served whatever `library` knows.
+    /// Opens the port for peers, who are served whatever `library` knows, and native ones what is on
+    /// the `shelf`.
     pub async fn start(
         store: Arc<dyn BlockStore>,
         catalog: Arc<Catalog>,
         library: Arc<dyn Library>,
+        shelf: Arc<dyn Shelf>,
         options: &Options,
     ) -> Result<Self, SwarmError> {
         let listener = listener(options.listen).await?;
@@ -167,6 +175,9 @@ impl Swarms {
         let address = options.listen.unwrap_or(ANY);
         let front = front.map_err(|source| SwarmError::Listen { address, source })?;
         let (peer_id, port) = (front.peer_id(), front.listen().port());
+        let natives = Arc::new(Natives::new(shelf, options.limits.slots));
+        natives.add_peers(options.native.peers.iter().copied(), true);
+        front.join_natives(&natives);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let dht = options.dht.as_ref();
         let announcer = dht.and_then(|dht| rendezvous::join(dht, front.listen(), &store));
@@ -186,6 +197,7 @@ impl Swarms {
             guard: Guard::new()?,
             identity: Identity { peer_id, port, key: rand::random() },
             announcer,
+            natives,
             stop,
             tasks,
         })

@@ -220,7 +220,7 @@ async fn heard_of(named: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> u64
     let mut most = 0;
     let stop = CancellationToken::new();
     let watch = &mut |waiting: &Waiting| {
-        most = most.max(waiting.swarm.known_peers);
+        most = most.max(waiting.swarm.map_or(0, |swarm| swarm.known_peers));
     };
     client.fetch(&url, &ways, &stop, watch).await.unwrap_err();
     most

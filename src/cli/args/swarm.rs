@@ -13,7 +13,7 @@ use crate::limits::MAX_CONNECTIONS;
 use crate::peer::front::Limits;
 use crate::swarm::session::{DhtOptions, Options};
 
-use super::{Global, duration, size, tracker};
+use super::{Global, NativeFlags, duration, size, tracker};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SwarmArgs {
@@ -37,6 +37,8 @@ pub(in crate::cli) struct SwarmArgs {
     pub(in crate::cli) max_peers: usize,
     #[command(flatten)]
     pub(in crate::cli) dht: DhtFlags,
+    #[command(flatten)]
+    pub(in crate::cli) native: NativeFlags,
 }
 
 /// Whether and how to take part in the DHT.
@@ -66,7 +68,8 @@ impl SwarmArgs {
         };
         let dht = global.dht(&self.dht)?;
         let dht = dht.map(|bootstrap| DhtOptions { bootstrap, stays, state: None });
-        Ok(Options { listen: self.listen, limits, dht })
+        let native = global.native(&self.native)?;
+        Ok(Options { listen: self.listen, limits, dht, native })
     }
 }
 

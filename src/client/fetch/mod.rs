@@ -1,22 +1,31 @@
 //! Fetch: brings the blocks of a URL that are not here.
 //!
-//! The rungs so far: the local store; packs and shards whose torrents list their blocks; then the
-//! BitTorrent swarm that carries the URL's blocks, with its trackers, web seeds and the DHT. The
-//! swarm's infohash comes from the caller (a magnet link, a `.torrent` file), from the URL's hints,
-//! from the catalog, or from a record in the DHT. Who knows the URL can write false records: the
-//! torrent that one names is believed only when its first block is the descriptor, and given up for
-//! another one else. Only pieces with missing blocks are asked for, and for a range of the stream only
-//! those of the range and the descriptor. There is a deadline, a limit to how long nothing may
-//! happen, and at any moment an account of what is being waited for.
+//! The rungs: the local store; native peers (named, on the local network, in the DHT, by gossip),
+//! which give single blocks; then torrents: packs and shards that list their blocks, and the
+//! BitTorrent swarm that carries the URL's blocks, with its trackers, web seeds and the DHT. A rung
+//! begins when the one before misses or is slow (`ladder`), all of them race under one deadline, and a
+//! block that has come of one is not asked of another any more.
+//!
+//! The swarm's infohash comes from the caller (a magnet link, a `.torrent` file), from the URL's
+//! hints, from the catalog, or from a record in the DHT. Who knows the URL can write false records:
+//! the torrent that one names is believed only when its first block is the descriptor, and given up
+//! for another one else. Only pieces with missing blocks are asked for, and for a range of the stream
+//! only those of the range and the descriptor. There is a limit to how long nothing may happen, and at
+//! any moment an account of what is being waited for.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | [`mod`](self) | what to fetch and how it ends |
 //! | `ways` | where to look |
 //! | `plan` | which blocks are wanted of which swarm |
+//! | `ladder` | when the swarms begin, and with what |
+//! | `native`, `slots` | the rung of native peers, the rung of swarms |
 //! | `task` | one download and its limits |
 
+mod ladder;
+mod native;
 mod plan;
+mod slots;
 mod task;
 mod ways;
 
@@ -24,12 +33,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Origin;
 use crate::off::OffUrl;
+use crate::source::SourceStatus;
 use crate::store::StoreError;
 use crate::swarm::session::SwarmStatus;
 
 use super::survey::Survey;
 use super::{Client, GetError, ReadError};
 
+pub use ladder::Rungs;
+use native::NativeRung;
+use slots::{Joined, Slots};
 use task::{End, Task};
 pub use ways::{Ways, trackers};
 
@@ -40,8 +53,11 @@ pub struct Waiting {
     pub missing: u64,
     /// Blocks of the URL, or an upper bound while the descriptor is not here.
     pub blocks: u64,
-    /// How the swarms stand together; no blocks while metadata is being looked for.
-    pub swarm: SwarmStatus,
+    /// How native peers stand, if they are asked.
+    pub native: Option<SourceStatus>,
+    /// How the swarms stand together, if they are asked; no blocks while metadata is being looked
+    /// for.
+    pub swarm: Option<SwarmStatus>,
     /// Torrents that may have the blocks.
     pub torrents: u64,
     /// Nodes of the DHT that we know, if it is asked.
@@ -50,16 +66,23 @@ pub struct Waiting {
 
 impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { missing, blocks, swarm, torrents, dht_nodes } = self;
-        write!(f, "waiting for {missing} of {blocks} blocks; ")?;
-        if *torrents == 0 {
-            write!(f, "asking the DHT which torrent has them; ")?;
-        } else if swarm.blocks == 0 {
-            write!(f, "looking for a peer that knows the torrent; ")?;
+        let Self { missing, blocks, native, swarm, torrents, dht_nodes } = self;
+        write!(f, "waiting for {missing} of {blocks} blocks")?;
+        match swarm {
+            Some(_) if *torrents == 0 => write!(f, "; asking the DHT which torrent has them")?,
+            Some(swarm) if swarm.blocks == 0 => {
+                write!(f, "; looking for a peer that knows the torrent")?;
+            }
+            _ => {}
         }
-        write!(f, "swarm: {} of {} peers connected", swarm.peers, swarm.known_peers)?;
+        if let Some(SourceStatus { peers, known, .. }) = native {
+            write!(f, "; native: {peers} of {known} peers connected")?;
+        }
+        if let Some(SwarmStatus { peers, known_peers, .. }) = swarm {
+            write!(f, "; swarm: {peers} of {known_peers} peers connected")?;
+        }
         match dht_nodes {
-            Some(nodes) => write!(f, ", DHT: {nodes} nodes known"),
+            Some(nodes) => write!(f, "; DHT: {nodes} nodes known"),
             None => Ok(()),
         }
     }
@@ -70,10 +93,26 @@ impl std::fmt::Display for Waiting {
 pub struct Fetched {
     /// Blocks that were here.
     pub local: u64,
+    /// Blocks that came from native peers.
+    pub native: u64,
     /// Blocks that came from swarms.
     pub swarm: u64,
-    /// Bytes received from peers and web seeds, of everything.
-    pub received: u64,
+    /// Bytes received from native peers, of everything.
+    pub native_received: u64,
+    /// Bytes received from the peers and web seeds of swarms, of everything.
+    pub swarm_received: u64,
+}
+
+impl Fetched {
+    /// What a later fetch of the same came to, after this one: all bytes count.
+    #[must_use]
+    pub const fn then(self, later: Self) -> Self {
+        Self {
+            native_received: self.native_received + later.native_received,
+            swarm_received: self.swarm_received + later.swarm_received,
+            ..later
+        }
+    }
 }
 
 impl Client {
@@ -110,17 +149,20 @@ impl Client {
             return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
-        if candidates.is_empty() && ways.swarms.dht.is_none() {
-            let why = "no swarm (the URL does not name one, and the DHT is not asked)";
+        if candidates.is_empty() && ways.swarms.dht.is_none() && !ways.names_natives(url) {
+            let why = "nobody (the URL names no swarm and no peer, and the DHT is not asked)";
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
         let swarms = self.swarms(&ways.swarms).await?;
-        let mut task = Task::new(self, url, ways, stop, &survey, candidates);
-        let end = task.run(&swarms, watch).await;
-        let received = swarms.traffic().received;
-        let (asked, info, came) = (task.asked(&swarms), task.info(), task.status(&swarms).came);
-        let refusal = task.refusal();
-        task.leave(&swarms).await;
+        let slots = Slots::new(&swarms, url, candidates, ways.rungs != Rungs::NativeOnly);
+        let mut task = Task::new(self, url, ways, stop, &swarms, (survey, slots));
+        let end = task.run(watch).await;
+        let native = task.native.as_ref().map(NativeRung::status).unwrap_or_default();
+        let (asked, info, came) = (task.asked(), task.slots.info(), task.slots.status().came);
+        let swarm_received = task.slots.status().received;
+        let refusal = task.slots.refusal();
+        task.slots.leave().await;
+        drop(task);
         swarms.stop().await;
         self.store.commit().map_err(ReadError::from)?;
         let now = self.survey(url)?;
@@ -147,7 +189,14 @@ impl Client {
         // Only now is the descriptor here, and with it known which blocks were.
         let here = now.blocks - now.lacking();
         let swarm = came.min(here);
-        Ok(Fetched { local: here - swarm, swarm, received })
+        let from_natives = native.came.min(here - swarm);
+        Ok(Fetched {
+            local: here - swarm - from_natives,
+            native: from_natives,
+            swarm,
+            native_received: native.received,
+            swarm_received,
+        })
     }
 
     /// Makes sure that the blocks of one file of a directory are in the store, and gives its URL.
@@ -175,9 +224,9 @@ impl Client {
     }
 
     /// Enters a URL that has come in the catalog, with the torrent that brought it.
-    fn entered(&self, url: &OffUrl, torrent: Option<task::Joined>) -> Result<(), GetError> {
+    fn entered(&self, url: &OffUrl, torrent: Option<Joined>) -> Result<(), GetError> {
         self.remember(url, Origin::Got).map_err(Box::new)?;
-        if let Some(task::Joined { info, trackers }) = torrent {
+        if let Some(Joined { info, trackers }) = torrent {
             self.catalog.publish(url, info.infohash, &info.raw, &trackers)?;
             // Only then, so that what was moved stays counted.
             self.catalog.end_download(info.infohash)?;
@@ -213,5 +262,13 @@ fn not_found(url: &OffUrl, survey: &Survey, asked: Vec<String>) -> GetError {
             exact: *complete,
             asked,
         },
+    }
+}
+
+/// Waits for a future; for ever without one.
+async fn or_never(future: Option<impl Future<Output = ()>>) {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
     }
 }

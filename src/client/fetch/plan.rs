@@ -12,7 +12,7 @@ use crate::client::{Client, GetError, ReadError};
 use super::Ways;
 
 /// What is missing of a URL: each block with its number in the URL's own torrent.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     /// Blocks whose ids are known.
     pub(super) known: Vec<(u64, BlockId)>,
@@ -24,6 +24,18 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn is_empty(&self) -> bool {
         self.known.is_empty() && self.unknown.is_none()
+    }
+
+    /// Of it only these blocks.
+    pub(super) fn only(mut self, ids: &HashSet<BlockId>) -> Self {
+        self.known.retain(|(_, id)| ids.contains(id));
+        Self { unknown: None, ..self }
+    }
+
+    /// Of it all but these blocks.
+    pub(super) fn without(mut self, ids: &HashSet<BlockId>) -> Self {
+        self.known.retain(|(_, id)| !ids.contains(id));
+        self
     }
 }
 

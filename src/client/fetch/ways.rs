@@ -16,6 +16,8 @@ use crate::client::arrivals::Arrivals;
 use crate::client::survey::Survey;
 use crate::client::{Client, GetError};
 
+use super::Rungs;
+
 /// Where to look for blocks, and for how long. The URL's own hints are followed besides.
 #[derive(Debug, Clone, Default)]
 pub struct Ways {
@@ -29,6 +31,8 @@ pub struct Ways {
     pub torrents: Vec<Metainfo>,
     /// Where to listen for peers, how many, how fast.
     pub swarms: Options,
+    /// Whom to ask, of native peers and swarms.
+    pub rungs: Rungs,
     /// Ask nobody.
     pub offline: bool,
     /// Bring only what this range of the stream needs.
@@ -39,6 +43,14 @@ pub struct Ways {
     pub stall: Option<Duration>,
     /// Who reads the blocks while they come, and which it wants next.
     pub arrivals: Option<Arrivals>,
+}
+
+impl Ways {
+    /// Whether anybody is named who may turn out to be a native peer.
+    pub(super) fn names_natives(&self, url: &OffUrl) -> bool {
+        let named = self.peers.len() + self.swarms.native.peers.len() + url.hints.peers.len();
+        self.rungs != Rungs::SwarmOnly && named > 0
+    }
 }
 
 /// A swarm that may have blocks of a URL.

@@ -1,0 +1,103 @@
+//! Native peers: where they are found.
+//!
+//! Those the user names, those on the local network if the user wants that, those that peers name to
+//! each other, and those in the DHT: first the nodes that are announced as holders of an OFF URL, then
+//! any native node.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::announce::dht::Announcer;
+use super::session::Swarms;
+use crate::id::{BlockId, InfoHash};
+use crate::krpc::driver::News;
+use crate::krpc::machine::Aim;
+use crate::krpc::rendezvous::url_swarm;
+use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST};
+use crate::peer::native::natives::Natives;
+
+/// Where native peers may be found besides in the DHT.
+#[derive(Debug, Clone, Default)]
+pub struct NativeOptions {
+    /// Peers that the user names.
+    pub peers: Vec<SocketAddr>,
+}
+
+/// A search for native peers. Dropping it ends it.
+#[derive(Debug)]
+pub struct Looking {
+    _stop: DropGuard,
+    asked: watch::Receiver<bool>,
+}
+
+impl Looking {
+    /// Whether those have been asked who know the holders of the URL, so that who was not found yet
+    /// may not be there.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        *self.asked.borrow()
+    }
+}
+
+impl Swarms {
+    /// The native peers.
+    #[must_use]
+    pub const fn natives(&self) -> &Arc<Natives> {
+        &self.natives
+    }
+
+    /// Looks for native peers in the DHT, again and again: for those that hold the blocks of an OFF
+    /// URL, if one is given, then for others.
+    #[must_use]
+    pub fn look_for_natives(&self, descriptor: Option<BlockId>) -> Looking {
+        let stop = CancellationToken::new();
+        let (asked, is_asked) = watch::channel(self.announcer.is_none());
+        if let Some(announcer) = &self.announcer {
+            let (announcer, natives) = (Arc::clone(announcer), Arc::clone(&self.natives));
+            let stop = stop.clone();
+            self.tasks.spawn(async move {
+                let look = look_again(&announcer, &natives, descriptor, &asked);
+                stop.run_until_cancelled(look).await;
+            });
+        }
+        Looking { _stop: stop.drop_guard(), asked: is_asked }
+    }
+}
+
+async fn look_again(
+    announcer: &Announcer,
+    natives: &Natives,
+    descriptor: Option<BlockId>,
+    asked: &watch::Sender<bool>,
+) {
+    let mut pause = LONELY_SEARCH_FIRST;
+    loop {
+        let began = Instant::now();
+        if let Some(descriptor) = descriptor {
+            let found = |peers| natives.add_peers(peers, false);
+            announcer.look(url_swarm(&descriptor), found).await;
+        }
+        asked.send_replace(true);
+        look_for_any(announcer, natives).await;
+        tokio::time::sleep_until((began + pause).into()).await;
+        pause = (pause * 2).min(LONELY_SEARCH_LAST);
+    }
+}
+
+/// Looks for native nodes, whatever they hold: those that are announced, and those that show
+/// themselves on the way there.
+async fn look_for_any(announcer: &Announcer, natives: &Natives) {
+    let aim = Aim::Peers { infohash: InfoHash::native(), ids: Vec::new() };
+    let mut search = announcer.dht().search(aim, Vec::new()).await;
+    while let Some(news) = search.next().await {
+        match news {
+            News::Peers { peers, .. } => natives.add_peers(peers, false),
+            News::Native { node, .. } => natives.add_peers(node.peer, false),
+            News::Item(_) => {}
+        }
+    }
+}
