@@ -15,6 +15,7 @@ mod disk;
 #[cfg(test)]
 mod fault;
 mod files;
+mod forward;
 mod index;
 mod lease;
 mod memory;
