@@ -66,6 +66,7 @@ impl<S: BlockStore> BlockStore for CachedStore<S> {
         fn census(&self) -> Result<StoreCensus, StoreError>;
         fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError>;
         fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError>;
+        fn popularity(&self, id: &BlockId) -> Result<u8, StoreError>;
     }
 }
 
@@ -92,6 +93,7 @@ impl<S: Upkeep> Upkeep for CachedStore<S> {
         fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError>;
         fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError>;
         fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError>;
+        fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError>;
         fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError>;
         fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError>;
         fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError>;

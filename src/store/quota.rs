@@ -1,8 +1,9 @@
 //! A wrapper that keeps a store within a number of bytes, always, to within one block.
 //!
 //! A new block makes room for itself before it is written: the blocks that the fewest URLs use
-//! and that were used longest ago go first; pinned blocks and those of a running put or get never
-//! go. If that is not enough the put fails and everything stays as it was.
+//! go first, of these the least popular, and of these the ones that were used longest ago; pinned
+//! blocks and those of a running put or get never go. If that is not enough the put fails and
+//! everything stays as it was.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,7 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
         fn census(&self) -> Result<StoreCensus, StoreError>;
         fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError>;
         fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError>;
+        fn popularity(&self, id: &BlockId) -> Result<u8, StoreError>;
     }
 }
 
@@ -127,6 +129,7 @@ impl<S: Upkeep> Upkeep for QuotaStore<S> {
         fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError>;
         fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError>;
         fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError>;
+        fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError>;
         fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError>;
         fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError>;
         fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError>;
