@@ -151,6 +151,10 @@ pub const CATALOG_CACHE_LEN: usize = 4 << 20;
 /// waits for a slow moment of the other.
 pub const PIPE_BLOCKS: usize = 16;
 
+/// Blocks that a put has drawn as randomizers and set aside for more popular ones (2 MiB of
+/// memory): in a stream of up to 8 GiB, with tuples of three, each one is the better of two.
+pub const MAX_SET_ASIDE: usize = 65_536;
+
 /// Bytes of tuple ids that a put keeps in memory (a file of 1.4 GiB); a longer list goes to disk.
 pub const SPOOL_LEN: usize = 1 << 20;
 

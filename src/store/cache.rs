@@ -67,6 +67,7 @@ impl<S: BlockStore> BlockStore for CachedStore<S> {
         fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError>;
         fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError>;
         fn popularity(&self, id: &BlockId) -> Result<u8, StoreError>;
+        fn is_any_popular(&self) -> Result<bool, StoreError>;
     }
 }
 

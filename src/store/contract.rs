@@ -247,9 +247,12 @@ fn keeps_popularity_as_long_as_blocks(store: &dyn Upkeep) {
     }
     let [one, two, three] = [0, 1, 2].map(|at: usize| blocks[at].id());
     let absent = BlockId::of(b"absent");
+    store.set_popularity(&[(absent, 9), (one, 0)]).unwrap();
+    assert!(!store.is_any_popular().unwrap());
     store.set_popularity(&[(one, 7), (absent, 9), (two, 200), (two, 5), (three, 0)]).unwrap();
     let told = |id| store.popularity(id).unwrap();
     assert_eq!([&one, &two, &three, &absent].map(told), [7, 5, 0, 0], "the last word counts");
+    assert!(store.is_any_popular().unwrap());
     // Neither a use nor a mark nor a second put nor a recount makes a store forget.
     store.touch(&one).unwrap();
     store.put(&blocks[0]).unwrap();
@@ -263,6 +266,7 @@ fn keeps_popularity_as_long_as_blocks(store: &dyn Upkeep) {
     store.set_popularity(&[(two, 3)]).unwrap();
     assert_eq!(store.evict(u32::MAX, 9, false).unwrap(), 3);
     assert_eq!((told(&one), told(&two)), (0, 0));
+    assert!(!store.is_any_popular().unwrap());
     store.set_popularity(&[(one, 4)]).unwrap();
     store.put(&blocks[0]).unwrap();
     assert_eq!(told(&one), 0);

@@ -139,6 +139,10 @@ impl BlockStore for MemoryStore {
     fn popularity(&self, id: &BlockId) -> Result<u8, StoreError> {
         Ok(self.state().popularity(id))
     }
+
+    fn is_any_popular(&self) -> Result<bool, StoreError> {
+        Ok(!self.state().popularity.is_empty())
+    }
 }
 
 impl Upkeep for MemoryStore {
@@ -189,6 +193,7 @@ impl Upkeep for MemoryStore {
     fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError> {
         let State { blocks, popularity, .. } = &mut *self.state();
         popularity.extend(told.iter().filter(|(id, _)| blocks.contains_key(id)).copied());
+        popularity.retain(|_, popularity| *popularity > 0);
         Ok(())
     }
 

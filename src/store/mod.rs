@@ -88,6 +88,9 @@ pub trait BlockStore: Send + Sync {
     /// How much nodes of others use a block, as far as [`Upkeep::set_popularity`] was told; 0 if
     /// nothing is known or the block is not held.
     fn popularity(&self, id: &BlockId) -> Result<u8, StoreError>;
+
+    /// Whether any block has a popularity other than 0. It takes constant time.
+    fn is_any_popular(&self) -> Result<bool, StoreError>;
 }
 
 /// What a store lets the owner of names do: say what blocks are worth, and take them out.

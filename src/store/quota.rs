@@ -101,6 +101,7 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
         fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError>;
         fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError>;
         fn popularity(&self, id: &BlockId) -> Result<u8, StoreError>;
+        fn is_any_popular(&self) -> Result<bool, StoreError>;
     }
 }
 

@@ -281,6 +281,10 @@ impl BlockStore for SlabStore {
     fn popularity(&self, id: &BlockId) -> Result<u8, StoreError> {
         self.index.popularity(id)
     }
+
+    fn is_any_popular(&self) -> Result<bool, StoreError> {
+        self.index.is_any_popular()
+    }
 }
 
 impl Upkeep for SlabStore {

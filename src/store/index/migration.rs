@@ -24,8 +24,8 @@ impl Index {
             // This makes the tables that are new.
             let mut tables = Tables::open(transaction)?;
             for item in transaction.open_table(ASIDE)?.iter()? {
-                let (uses, used, slot) = item?.0.value();
-                tables.cold.insert((uses, 0, used, slot), ())?;
+                let (uses, last, slot) = item?.0.value();
+                tables.cold.insert((uses, 0, last, slot), ())?;
             }
             tables.meta.insert("format", FORMAT)?;
             drop(tables);

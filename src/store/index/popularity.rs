@@ -1,5 +1,7 @@
 //! What the index remembers of how popular blocks are.
 
+use redb::ReadableTableMetadata;
+
 use crate::id::BlockId;
 use crate::store::StoreError;
 
@@ -12,6 +14,11 @@ impl Index {
             let found = transaction.open_table(POPULAR)?.get(id.as_bytes())?;
             Ok(found.map_or(0, |value| value.value()))
         })
+    }
+
+    /// Whether anything was told.
+    pub(in crate::store) fn is_any_popular(&self) -> Result<bool, StoreError> {
+        self.read(|transaction| Ok(!transaction.open_table(POPULAR)?.is_empty()?))
     }
 
     /// Remembers how popular those blocks are that are here.
