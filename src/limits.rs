@@ -155,6 +155,10 @@ pub const PIPE_BLOCKS: usize = 16;
 /// memory): in a stream of up to 8 GiB, with tuples of three, each one is the better of two.
 pub const MAX_SET_ASIDE: usize = 65_536;
 
+/// Hosted blocks looked at in one go: when a push finds the share used up, this many look-ups in
+/// the index are the price of it, a fraction of a millisecond.
+pub const HOSTED_AT_ONCE: usize = 64;
+
 /// Bytes of tuple ids that a put keeps in memory (a file of 1.4 GiB); a longer list goes to disk.
 pub const SPOOL_LEN: usize = 1 << 20;
 
