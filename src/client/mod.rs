@@ -1,7 +1,7 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
 //! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs and the whole store [`pack`] and
 //! [`shards`]; for directories [`put_directory`] and [`get_directory`]; for what others push to us
-//! [`hosting`].
+//! and say of their blocks [`hosting`] and [`popularity`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
 //! there is one client per home. It has no terminal, no environment and no global state; the
@@ -17,6 +17,7 @@ mod home;
 pub mod hosting;
 mod library;
 pub mod pack;
+pub mod popularity;
 pub mod publish;
 pub mod put;
 pub mod put_directory;
@@ -42,6 +43,7 @@ pub use error::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepEr
 pub use home::Home;
 use hosting::Hosting;
 pub use hosting::{Hosted, HostedTotal, Percent, Refusal};
+pub use popularity::Popularity;
 pub use randomizers::Policy;
 
 /// A store, a catalog and the right to change both. Cloning it makes another handle to the same.

@@ -151,7 +151,7 @@ fn gc_gives_back_what_is_over_a_smaller_share() {
     for block in &blocks {
         assert_eq!(client.host(block).unwrap(), Hosted::Kept);
     }
-    client.store.set_popularity(&[(blocks[1].id(), 2), (blocks[4].id(), 9)]).unwrap();
+    client.popular(&[(blocks[1].id(), 2), (blocks[4].id(), 9)]).unwrap();
     drop(client);
     let client = open(&folder, 12, 17);
     let dry = client.gc(true).unwrap();
@@ -188,6 +188,22 @@ fn a_store_full_of_pinned_blocks_refuses_and_stays_as_it_was() {
     assert_eq!(client.host(block).unwrap(), Hosted::Refused(Refusal::StoreFull));
     assert_eq!((client.store.census().unwrap(), client.hosted().unwrap()), (before, total(0)));
     assert_eq!(client.store.uses(&block.id()).unwrap().uses, 0);
+}
+
+#[test]
+fn a_sample_is_of_blocks_that_are_held_and_each_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = open(&folder, 20, 100);
+    let mut ids: Vec<BlockId> = blocks(12).iter().map(Block::id).collect();
+    for block in blocks(12) {
+        client.host(&block).unwrap();
+    }
+    assert_eq!(client.sample(1, 5).unwrap().len(), 5);
+    assert_ne!(client.sample(1, 5).unwrap(), client.sample(2, 5).unwrap());
+    let mut all = client.sample(3, 99).unwrap();
+    all.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(all, ids);
 }
 
 #[test]
