@@ -151,6 +151,27 @@ pub const CATALOG_CACHE_LEN: usize = 4 << 20;
 /// waits for a slow moment of the other.
 pub const PIPE_BLOCKS: usize = 16;
 
+/// Blocks that a put has drawn as randomizers and set aside for more popular ones (2 MiB of
+/// memory): in a stream of up to 8 GiB, with tuples of three, each one is the better of two.
+pub const MAX_SET_ASIDE: usize = 65_536;
+
+/// Hosted blocks looked at in one go: when a push finds the share used up, this many look-ups in
+/// the index are the price of it, a fraction of a millisecond.
+pub const HOSTED_AT_ONCE: usize = 64;
+
+/// Blocks of which is remembered who uses them elsewhere: 10 MB of memory when [`MAX_SPEAKERS`]
+/// have spoken of each. What was heard before is in the index of the store.
+pub const POPULAR_BLOCKS: usize = 16_384;
+
+/// Peers remembered that use one block: enough to reach [`MAX_POPULARITY`] if each uses it once.
+pub const MAX_SPEAKERS: usize = 16;
+
+/// Uses by one peer that count: whoever lies is as good as a few that are honest.
+pub const MAX_WORD: u8 = 3;
+
+/// The highest popularity, five peers that use a block a lot: above that it is common enough.
+pub const MAX_POPULARITY: u8 = 15;
+
 /// Bytes of tuple ids that a put keeps in memory (a file of 1.4 GiB); a longer list goes to disk.
 pub const SPOOL_LEN: usize = 1 << 20;
 

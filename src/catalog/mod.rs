@@ -13,13 +13,15 @@
 //! | `orders` | infohash of a pack or shard | the 32-byte ids of its blocks in order |
 //! | `shards` | infohash of a shard | JSON of [`ShardRecord`] |
 //! | `standings` | infohash | JSON of [`Standing`] |
+//! | `hosted` | block id | bytes of the store's limit taken by a block that is kept for others |
 //! | `pieces` | infohash, block number | block id: what an unfinished download has so far |
 //!
 //! A canonical OFF URL is one without hints. Behind each JSON and each order stand eight bytes of
 //! SHA-256 over key and value: a flipped bit in a URL would else be a URL that nothing answers to.
-//! `orders` and `shards` are made when they are first written to.
+//! `orders`, `shards` and `hosted` are made when they are first written to.
 
 mod downloads;
+mod hosted;
 mod standing;
 mod torrents;
 mod twins;

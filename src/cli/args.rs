@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::client::Policy;
+use crate::client::{Percent, Policy};
 use crate::off::TupleSize;
 
 use super::cat::ByteRange;
@@ -46,6 +46,10 @@ pub(super) struct Global {
     /// configuration says, else no limit]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub(super) limit: Option<u64>,
+    /// How much of the limit may be blocks that others push to us, 0 to 100; what is over it is
+    /// given back by gc [default: what the configuration says, else 0: none are taken]
+    #[arg(long, global = true, value_name = "PERCENT", value_parser = percent)]
+    pub(super) host_share: Option<Percent>,
     /// Print JSON, one object per line
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -396,6 +400,12 @@ fn size(text: &str) -> Result<u64, String> {
     text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
 }
 
+/// Reads `25` or `25%`.
+fn percent(text: &str) -> Result<Percent, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse();
+    number.ok().and_then(Percent::new).ok_or_else(|| "a number from 0 to 100 is needed".into())
+}
+
 fn tracker(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|error| error.to_string())?;
     match url.scheme() {
@@ -439,6 +449,18 @@ mod tests {
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert!(duration("soon").is_err());
+    }
+
+    #[test]
+    fn reads_percentages() {
+        assert_eq!((percent("25"), percent("100%")), (Ok(share(25)), Ok(share(100))));
+        for bad in ["101", "-1", "2.5", "%", "half", "300"] {
+            assert!(percent(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn share(percent: u8) -> Percent {
+        Percent::new(percent).unwrap()
     }
 
     #[test]

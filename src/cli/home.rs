@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use crate::client::{Client, Settings};
+use crate::client::{Client, Percent, Settings};
 use crate::off::OffUrl;
 use crate::swarm::native::NativeOptions;
 use crate::torrent::magnet::Magnet;
@@ -30,6 +30,9 @@ const BOOTSTRAP: [&str; 4] = [
 /// [store]
 /// limit_bytes = 10737418240
 ///
+/// [native]
+/// host_share_percent = 25
+///
 /// [dht]
 /// enabled = true
 /// bootstrap = ["dht.libtorrent.org:25401"]
@@ -41,6 +44,7 @@ const BOOTSTRAP: [&str; 4] = [
 #[serde(default, deny_unknown_fields)]
 struct Config {
     store: StoreConfig,
+    native: NativeConfig,
     dht: DhtConfig,
     native: NativeConfig,
 }
@@ -62,6 +66,22 @@ struct DhtConfig {
 #[serde(default, deny_unknown_fields)]
 struct StoreConfig {
     limit_bytes: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NativeConfig {
+    host_share_percent: Option<u8>,
+}
+
+impl NativeConfig {
+    fn host_share(&self) -> Result<Percent, CliError> {
+        let percent = self.host_share_percent.unwrap_or_default();
+        Percent::new(percent).ok_or_else(|| {
+            let why = format!("host_share_percent is {percent}, and more than 100 cannot be had");
+            CliError::usage("cannot use config.toml", why)
+        })
+    }
 }
 
 impl Config {
@@ -104,7 +124,14 @@ impl Global {
     /// Flags (and their environment twins) first, then the configuration file.
     fn settings(&self) -> Result<Settings, CliError> {
         let configured = Config::read(&self.config_file()?)?;
-        Ok(Settings { limit: self.limit.or(configured.store.limit_bytes) })
+        let limit = self.limit.or(configured.store.limit_bytes);
+        let host_share = self.host_share.map_or_else(|| configured.native.host_share(), Ok)?;
+        if limit.is_none() && host_share > Percent::ZERO {
+            let error = format!("{host_share} for others of a store without a limit has no end");
+            return Err(CliError::new(Exit::Usage, error)
+                .hint("set --limit, or limit_bytes under [store] in config.toml"));
+        }
+        Ok(Settings { limit, host_share })
     }
 
     /// The nodes of the DHT to begin with; `None` if we take no part in it. Flags come first, then

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::catalog::{Origin, UrlRecord};
-use crate::client::{Client, ReadError};
+use crate::client::{Client, HostedTotal, ReadError};
 use crate::off::OffUrl;
 
 use super::args::{Global, LsArgs, StatArgs};
@@ -89,6 +89,9 @@ struct StoreStat {
     torrents: u64,
     /// Pairs: used by so many URLs, so many blocks.
     sharing: Vec<(u32, u64)>,
+    /// Kept for others.
+    hosted_blocks: u64,
+    hosted_bytes: u64,
     stored_per_byte: f64,
 }
 
@@ -125,6 +128,7 @@ fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
     let urls = client.known_urls()?;
     let lengths = urls.iter().map(|(url, _)| url.length()).sum();
     let sharing = client.store().sharing()?;
+    let hosted = client.hosted()?;
     let stat = StoreStat {
         home: client.home().path().display().to_string(),
         blocks: census.blocks,
@@ -133,6 +137,8 @@ fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
         urls: urls.len(),
         torrents: client.catalog().torrent_count()?,
         sharing,
+        hosted_blocks: hosted.blocks,
+        hosted_bytes: hosted.bytes,
         stored_per_byte: ratio(census.bytes, lengths),
     };
     let StoreStat { home, blocks, bytes, damaged, urls, torrents, .. } = &stat;
@@ -145,6 +151,10 @@ fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
     for (uses, blocks) in &stat.sharing {
         // Writing into a string cannot fail.
         let _ = write!(text, "\nshared    {blocks} blocks are used by {uses} URLs");
+    }
+    if hosted.blocks > 0 {
+        let HostedTotal { blocks, bytes } = hosted;
+        let _ = write!(text, "\nhosted    {blocks} blocks ({bytes} bytes) are kept for others");
     }
     output.result(&text, &stat)?;
     Ok(Exit::Done)

@@ -1,7 +1,7 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
 //! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs and the whole store [`pack`] and
-//! [`shards`]; for directories [`put_directory`] and
-//! [`get_directory`].
+//! [`shards`]; for directories [`put_directory`] and [`get_directory`]; for what others push to us
+//! and say of their blocks [`hosting`] and [`popularity`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
 //! there is one client per home. It has no terminal, no environment and no global state; the
@@ -14,8 +14,10 @@ pub mod fetch;
 pub mod get;
 pub mod get_directory;
 mod home;
+pub mod hosting;
 mod library;
 pub mod pack;
+pub mod popularity;
 pub mod publish;
 pub mod put;
 pub mod put_directory;
@@ -40,6 +42,9 @@ use crate::swarm::session::{Options, SwarmError, Swarms};
 
 pub use error::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 pub use home::Home;
+use hosting::Hosting;
+pub use hosting::{Hosted, HostedTotal, Percent, Refusal};
+pub use popularity::Popularity;
 pub use randomizers::Policy;
 use shelf::ClientShelf;
 
@@ -55,6 +60,7 @@ pub struct Client {
     counting: Arc<Mutex<()>>,
     /// Held while the store is published, so that no block gets into two shards.
     sharding: Arc<Mutex<()>>,
+    hosting: Arc<Hosting>,
     home: Arc<Home>,
 }
 
@@ -63,6 +69,8 @@ pub struct Client {
 pub struct Settings {
     /// Bytes of blocks the store may hold; no limit by default.
     pub limit: Option<u64>,
+    /// The share of the limit that blocks pushed by others may take; nothing by default.
+    pub host_share: Percent,
 }
 
 impl std::fmt::Debug for Client {
@@ -107,7 +115,8 @@ impl Client {
         };
         let entropy = Arc::new(Mutex::new(entropy));
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
-        Ok(Self { store, catalog, entropy, counting, sharding, home })
+        let hosting = Arc::new(Hosting::new(settings));
+        Ok(Self { store, catalog, entropy, counting, sharding, hosting, home })
     }
 
     /// Its blocks.

@@ -3,7 +3,7 @@
 //! The store counts for every block how many URLs of the catalog use it and how many of these are
 //! pinned. A URL is counted before it enters the catalog and discounted after it has left, so that
 //! a crash in between leaves blocks that are worth too much, never too little; [`Client::gc`]
-//! counts anew from the catalog.
+//! counts anew from the catalog. What is kept for others (`hosting.rs`) counts like a URL's.
 
 use std::collections::{HashMap, HashSet};
 
@@ -90,8 +90,9 @@ impl Client {
         Ok(Freed { blocks, bytes: bytes_of(blocks), recounted: 0 })
     }
 
-    /// Counts anew which blocks are used by the URLs of the catalog, and takes out those that none
-    /// uses. With `dry` it only says what it would take out.
+    /// Counts anew which blocks are used by the URLs of the catalog or kept for others, gives back
+    /// what is over the share of others, and takes out what nothing uses. With `dry` it only says
+    /// what it would take out.
     pub fn gc(&self, dry: bool) -> Result<Freed, UpkeepError> {
         let _counting = self.counting();
         let mut expected: HashMap<BlockId, UseCount> = HashMap::new();
@@ -105,10 +106,11 @@ impl Client {
                 Ok(())
             })?;
         }
+        let over = self.settle_hosted(&mut expected, dry)?;
         let recounted = self.store.recount(&expected)?;
         let mut blocks = 0;
         if dry {
-            blocks = self.store.evict(0, u64::MAX, true)?;
+            blocks = over + self.store.evict(0, u64::MAX, true)?;
         } else {
             loop {
                 match self.store.evict(0, BATCH as u64, false)? {

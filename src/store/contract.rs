@@ -103,6 +103,8 @@ fn keeps_up(store: &dyn Upkeep) {
     remembers_uses(store);
     walks_over_everything_once(store);
     keeps_digests_as_long_as_blocks(store);
+    keeps_popularity_as_long_as_blocks(store);
+    takes_the_least_popular_of_equal_use_first(store);
 }
 
 fn put_all(store: &dyn Upkeep, count: usize) -> Vec<BlockId> {
@@ -235,6 +237,55 @@ fn keeps_digests_as_long_as_blocks(store: &dyn Upkeep) {
     assert_eq!((found(0), found(1)), (Some(some), None), "they go with the block");
     store.put(&blocks[1]).unwrap();
     assert_eq!(found(1), None);
+}
+
+fn keeps_popularity_as_long_as_blocks(store: &dyn Upkeep) {
+    clear(store);
+    let blocks = blocks(3);
+    for block in &blocks {
+        store.put(block).unwrap();
+    }
+    let [one, two, three] = [0, 1, 2].map(|at: usize| blocks[at].id());
+    let absent = BlockId::of(b"absent");
+    store.set_popularity(&[(absent, 9), (one, 0)]).unwrap();
+    assert!(!store.is_any_popular().unwrap());
+    store.set_popularity(&[(one, 7), (absent, 9), (two, 200), (two, 5), (three, 0)]).unwrap();
+    let told = |id| store.popularity(id).unwrap();
+    assert_eq!([&one, &two, &three, &absent].map(told), [7, 5, 0, 0], "the last word counts");
+    assert!(store.is_any_popular().unwrap());
+    // Neither a use nor a mark nor a second put nor a recount makes a store forget.
+    store.touch(&one).unwrap();
+    store.put(&blocks[0]).unwrap();
+    store.mark(&[one], Mark { uses: 2, pins: 1 }).unwrap();
+    store.commit().unwrap();
+    assert_eq!(told(&one), 7);
+    store.recount(&HashMap::from([(one, UseCount { uses: 1, pins: 0 })])).unwrap();
+    store.set_popularity(&[(two, 0)]).unwrap();
+    assert_eq!((told(&one), told(&two)), (7, 0));
+    // It goes with the block, and does not come back with it.
+    store.set_popularity(&[(two, 3)]).unwrap();
+    assert_eq!(store.evict(u32::MAX, 9, false).unwrap(), 3);
+    assert_eq!((told(&one), told(&two)), (0, 0));
+    assert!(!store.is_any_popular().unwrap());
+    store.set_popularity(&[(one, 4)]).unwrap();
+    store.put(&blocks[0]).unwrap();
+    assert_eq!(told(&one), 0);
+}
+
+fn takes_the_least_popular_of_equal_use_first(store: &dyn Upkeep) {
+    clear(store);
+    let ids = put_all(store, 5);
+    store.set_popularity(&[(ids[0], 2), (ids[1], 1), (ids[3], 255), (ids[4], 1)]).unwrap();
+    store.touch(&ids[1]).unwrap();
+    store.mark(&ids[2..3], Mark { uses: 1, pins: 0 }).unwrap();
+    let mut order = Vec::new();
+    for _ in 0..5 {
+        let before = held(store, &ids);
+        assert_eq!(store.evict(u32::MAX, 1, false).unwrap(), 1);
+        let after = held(store, &ids);
+        order.extend((0..5).filter(|at| before[*at] && !after[*at]));
+    }
+    assert_eq!(order, [4, 1, 0, 3, 2], "uses, then popularity, then the last use");
 }
 
 fn slabs(folder: &tempfile::TempDir) -> SlabStore {

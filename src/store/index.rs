@@ -5,13 +5,14 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | `"format"` | version of this layout, 1 |
+//! | `meta` | `"format"` | version of this layout, 2 |
 //! | `meta` | `"clock"` | the next moment |
 //! | `blocks` | block id, 32 bytes | slot number, bytes of the block, when put, when used last |
 //! | `slots` | slot number | block id |
 //! | `free` | slot number | nothing: the slot was used once and is free |
 //! | `uses` | block id | how many URLs use the block, how many of them are pinned |
-//! | `cold` | uses, when used last, slot number | nothing: blocks in the order of eviction |
+//! | `popular` | block id | how popular a block is that is here; 0 is left out |
+//! | `cold` | uses, popularity, when used last, slot number | nothing: blocks in the order of eviction |
 //! | `damaged` | block id | slot number, which is not used again |
 //! | `digests` | block id | SHA-1 and Merkle root of a block that is here, 8 bytes of SHA-256 over all |
 //! | `packs` | number of the first slab | path and blocks of a pack that is read in place |
@@ -19,9 +20,14 @@
 //! Slot `n` is the `n % 1024`-th of slab `n / 1024`. Moments count puts and uses over the life of
 //! the store; no clock is read. `uses` holds for blocks that are not here as well, so that one
 //! that comes back is worth what it was. Pinned blocks are not in `cold`.
+//!
+//! Format 1 had no `popular`, and keys of `cold` without it. An index of format 1 is brought to
+//! format 2 when it is opened (`migration.rs`).
 
 mod backend;
 mod digests;
+mod migration;
+mod popularity;
 mod tables;
 
 use redb::{
@@ -40,13 +46,14 @@ use std::sync::Arc;
 
 const NAME: &str = "index.redb";
 const NEW_NAME: &str = "index.redb.new";
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<&[u8; 32], (u64, u32, u64, u64)> = TableDefinition::new("blocks");
 const SLOTS: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("slots");
 const FREE: TableDefinition<u64, ()> = TableDefinition::new("free");
 const USES: TableDefinition<&[u8; 32], (u32, u32)> = TableDefinition::new("uses");
-const COLD: TableDefinition<(u32, u64, u64), ()> = TableDefinition::new("cold");
+const POPULAR: TableDefinition<&[u8; 32], u8> = TableDefinition::new("popular");
+const COLD: TableDefinition<(u32, u8, u64, u64), ()> = TableDefinition::new("cold");
 const DAMAGED: TableDefinition<&[u8; 32], u64> = TableDefinition::new("damaged");
 const DIGESTS: TableDefinition<&[u8; 32], &[u8; 60]> = TableDefinition::new("digests");
 const PACKS: TableDefinition<u64, (&str, u64)> = TableDefinition::new("packs");
@@ -117,14 +124,15 @@ impl Index {
     }
 
     fn check_format(&self) -> Result<(), StoreError> {
-        // A store that is there is not written to: on a full disk it can still be read.
+        // A store of this format is not written to: on a full disk it can still be read.
         match self.format()? {
             None => self.write("create", |tables| {
                 tables.meta.insert("format", FORMAT)?;
                 Ok(())
             }),
             Some(found) if found > FORMAT => Err(StoreError::Version { found, known: FORMAT }),
-            Some(_) => Ok(()),
+            Some(FORMAT) => Ok(()),
+            Some(_) => self.migrate(),
         }
     }
 
@@ -272,8 +280,10 @@ impl Index {
         self.read(|transaction| {
             let slots = transaction.open_table(SLOTS)?;
             let mut found = Vec::new();
-            for item in transaction.open_table(COLD)?.range(..=(uses, u64::MAX, u64::MAX))? {
-                let (_, last, slot) = item?.0.value();
+            for item in
+                transaction.open_table(COLD)?.range(..=(uses, u8::MAX, u64::MAX, u64::MAX))?
+            {
+                let (.., last, slot) = item?.0.value();
                 if found.len() >= most {
                     break;
                 }
@@ -339,8 +349,7 @@ impl Index {
                 if !tables.is_at(id, *slot)? {
                     continue;
                 }
-                tables.forget(id)?;
-                tables.digests.remove(id.as_bytes())?;
+                tables.lose(id)?;
                 if *slot < own {
                     tables.free.insert(slot, ())?;
                 }
@@ -355,8 +364,7 @@ impl Index {
         self.write("quarantine a block in", |tables| {
             let there = tables.is_at(id, slot)?;
             if there {
-                tables.forget(id)?;
-                tables.digests.remove(id.as_bytes())?;
+                tables.lose(id)?;
                 tables.damaged.insert(id.as_bytes(), slot)?;
             }
             Ok(there)
@@ -422,12 +430,19 @@ impl Index {
         attempt: &'static str,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
+        self.transact(attempt, |transaction| change(&mut Tables::open(transaction)?))
+    }
+
+    fn transact<T>(
+        &self,
+        attempt: &'static str,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
         let mut transaction = self.0.begin_write().map_err(failed(attempt))?;
         // Two-phase commits, and the allocator's state saved with each: reopening after a crash
         // takes milliseconds, whatever the size.
         transaction.set_quick_repair(true);
-        let done = Tables::open(&transaction).and_then(|mut tables| change(&mut tables));
-        let done = done.map_err(failed(attempt))?;
+        let done = change(&transaction).map_err(failed(attempt))?;
         transaction.commit().map_err(failed(attempt))?;
         Ok(done)
     }

@@ -30,6 +30,7 @@ struct State {
     blocks: HashMap<BlockId, Held>,
     uses: HashMap<BlockId, UseCount>,
     digests: HashMap<BlockId, Digests>,
+    popularity: HashMap<BlockId, u8>,
     clock: u64,
 }
 
@@ -63,12 +64,19 @@ impl State {
         self.uses.get(id).copied().unwrap_or_default()
     }
 
+    fn popularity(&self, id: &BlockId) -> u8 {
+        self.popularity.get(id).copied().unwrap_or_default()
+    }
+
     fn may_go(&self, id: &BlockId, floor: u64) -> bool {
         self.uses(id).pins == 0 && self.blocks.get(id).is_some_and(|held| held.used < floor)
     }
 
     fn take(&mut self, ids: &[BlockId]) -> u64 {
-        self.digests.retain(|id, _| !ids.contains(id));
+        for id in ids {
+            self.digests.remove(id);
+            self.popularity.remove(id);
+        }
         ids.iter().filter(|id| self.blocks.remove(id).is_some()).count() as u64
     }
 }
@@ -127,6 +135,14 @@ impl BlockStore for MemoryStore {
         kept.extend(digests.iter().filter(|(id, _)| blocks.contains_key(id)).copied());
         Ok(())
     }
+
+    fn popularity(&self, id: &BlockId) -> Result<u8, StoreError> {
+        Ok(self.state().popularity(id))
+    }
+
+    fn is_any_popular(&self) -> Result<bool, StoreError> {
+        Ok(!self.state().popularity.is_empty())
+    }
 }
 
 impl Upkeep for MemoryStore {
@@ -174,18 +190,25 @@ impl Upkeep for MemoryStore {
         Ok(state.take(&victims))
     }
 
+    fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError> {
+        let State { blocks, popularity, .. } = &mut *self.state();
+        popularity.extend(told.iter().filter(|(id, _)| blocks.contains_key(id)).copied());
+        popularity.retain(|_, popularity| *popularity > 0);
+        Ok(())
+    }
+
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
         let floor = self.leases.floor();
         let mut state = self.state();
         let mut cold: Vec<_> = state
             .blocks
             .iter()
-            .map(|(id, held)| (state.uses(id).uses, held.used, *id))
-            .filter(|(count, _, id)| *count <= uses && state.may_go(id, floor))
+            .map(|(id, held)| (state.uses(id).uses, state.popularity(id), held.used, *id))
+            .filter(|(count, .., id)| *count <= uses && state.may_go(id, floor))
             .collect();
         cold.sort_unstable();
         cold.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        let victims: Vec<BlockId> = cold.into_iter().map(|(_, _, id)| id).collect();
+        let victims: Vec<BlockId> = cold.into_iter().map(|(.., id)| id).collect();
         Ok(if dry { victims.len() as u64 } else { state.take(&victims) })
     }
 

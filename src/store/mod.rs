@@ -15,6 +15,7 @@ mod disk;
 #[cfg(test)]
 mod fault;
 mod files;
+mod forward;
 mod index;
 mod lease;
 mod memory;
@@ -83,6 +84,13 @@ pub trait BlockStore: Send + Sync {
     /// Remembers the digests of those blocks that are held, durably, as long as they are held. The
     /// store does not look at them: they are right if the caller is.
     fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError>;
+
+    /// How much nodes of others use a block, as far as [`Upkeep::set_popularity`] was told; 0 if
+    /// nothing is known or the block is not held.
+    fn popularity(&self, id: &BlockId) -> Result<u8, StoreError>;
+
+    /// Whether any block has a popularity other than 0. It takes constant time.
+    fn is_any_popular(&self) -> Result<bool, StoreError>;
 }
 
 /// What a store lets the owner of names do: say what blocks are worth, and take them out.
@@ -110,8 +118,13 @@ pub trait Upkeep: BlockStore {
     /// While other leases live nothing happens, because nobody knows whose blocks they are.
     fn undo(&self, lease: &Lease) -> Result<u64, StoreError>;
 
+    /// Remembers how popular blocks are, all at once and durably, of those that are held and as
+    /// long as they are held. The last word counts: 0 is to forget it.
+    fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError>;
+
     /// Takes out up to `most` blocks that at most `uses` URLs use, those with the fewest uses
-    /// first and of these the least recently used first: how many. With `dry` they stay.
+    /// first, of these the least popular and of these the least recently used: how many. With
+    /// `dry` they stay.
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError>;
 
     /// How many blocks are used by how many URLs: pairs (uses, blocks), by uses.

@@ -37,6 +37,11 @@ fn digests(block: &Block) -> (BlockId, Digests) {
     (block.id(), Digests { piece, root })
 }
 
+/// The same for all blocks, so that it decides nothing where the last use shall.
+fn popularity(block: &Block) -> (BlockId, u8) {
+    (block.id(), 6)
+}
+
 /// Puts, commits, uses, takes out and puts again, until the disk stops.
 fn work(store: &SlabStore, blocks: &[Block], promised: &mut Promised) -> Result<(), StoreError> {
     for part in blocks.chunks(4) {
@@ -47,6 +52,7 @@ fn work(store: &SlabStore, blocks: &[Block], promised: &mut Promised) -> Result<
         promised.kept.extend(part.iter().map(Block::id));
         let ids: Vec<BlockId> = part.iter().map(Block::id).collect();
         store.keep_digests(&part.iter().map(digests).collect::<Vec<_>>())?;
+        store.set_popularity(&part.iter().map(popularity).collect::<Vec<_>>())?;
         store.mark(&ids[1..], Mark { uses: 1, pins: 0 })?;
         promised.kept.remove(&ids[0]);
         store.remove_unused(&ids)?;
@@ -68,10 +74,13 @@ fn check(disk: &FaultDisk, blocks: &[Block], promised: &Promised, when: &str) {
                 assert_eq!(&found, block);
                 let kept = store.digests(&block.id()).unwrap();
                 assert!(kept.is_none_or(|kept| kept == digests(block).1), "{when}");
+                let told = store.popularity(&block.id()).unwrap();
+                assert!([0, popularity(block).1].contains(&told), "{when}: {told}");
             }
             Ok(None) => {
                 assert!(!promised.kept.contains(&block.id()), "{when}: a block is lost");
                 assert_eq!(store.digests(&block.id()).unwrap(), None, "{when}");
+                assert_eq!(store.popularity(&block.id()).unwrap(), 0, "{when}");
             }
             Err(error) => panic!("{when}: {error}"),
         }
@@ -156,6 +165,7 @@ enum Step {
     Commit,
     Touch(usize),
     Mark(usize, i32),
+    Tell(usize, u8),
     RemoveUnused(usize),
     Evict(u32, u64),
     Reopen,
@@ -169,6 +179,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Commit),
         1 => block.clone().prop_map(Step::Touch),
         1 => (block.clone(), -1..2).prop_map(|(block, uses)| Step::Mark(block, uses)),
+        1 => (block.clone(), 0..3_u8).prop_map(|(block, told)| Step::Tell(block, told)),
         1 => block.prop_map(Step::RemoveUnused),
         1 => (0..3_u32, 1..4_u64).prop_map(|(uses, most)| Step::Evict(uses, most)),
         1 => Just(Step::Reopen),
@@ -184,17 +195,24 @@ enum State {
     Unknown,
 }
 
+#[derive(Default)]
 struct Model {
     blocks: Vec<Block>,
     states: HashMap<BlockId, State>,
+    /// How popular blocks are, as far as it is certain; what is not here is 0.
+    told: HashMap<BlockId, Option<u8>>,
 }
 
 impl Model {
     fn set(&mut self, id: BlockId, state: State, done: bool) {
         self.states.insert(id, if done { state } else { State::Unknown });
+        if state == State::Gone || !done {
+            self.told.insert(id, done.then_some(0));
+        }
     }
 
     fn doubt_all(&mut self) {
+        self.told = self.blocks.iter().map(|block| (block.id(), None)).collect();
         self.states.values_mut().for_each(|state| *state = State::Unknown);
     }
 
@@ -218,6 +236,18 @@ impl Model {
             Step::Mark(at, uses) => {
                 let _ = store.mark(&[id(at)], Mark { uses, pins: 0 });
             }
+            Step::Tell(at, popularity) => {
+                let id = id(at);
+                let told = match store.set_popularity(&[(id, popularity)]) {
+                    Ok(()) => match self.states.get(&id) {
+                        Some(State::Here) => Some(popularity),
+                        Some(State::Unknown) => None,
+                        Some(State::Gone) | None => Some(0),
+                    },
+                    Err(_) => None,
+                };
+                self.told.insert(id, told);
+            }
             Step::RemoveUnused(at) => match store.remove_unused(&[id(at)]) {
                 Ok(1) => self.set(id(at), State::Gone, true),
                 Ok(_) => {}
@@ -235,6 +265,11 @@ impl Model {
     fn check(&mut self, store: &SlabStore) {
         for block in &self.blocks {
             let found = store.get(&block.id()).unwrap();
+            let popularity = store.popularity(&block.id()).unwrap();
+            let told = self.told.entry(block.id()).or_insert(Some(0));
+            assert!(told.is_none_or(|told| told == popularity), "{told:?}, not {popularity}");
+            assert!(found.is_some() || popularity == 0, "popular though it is not here");
+            *told = Some(popularity);
             let state = self.states.entry(block.id()).or_insert(State::Gone);
             match (*state, found) {
                 (State::Here, None) => panic!("a block is lost"),
@@ -251,7 +286,7 @@ proptest! {
     fn agrees_with_a_map_whatever_fails(steps in prop::collection::vec(step(), 1..60)) {
         let mut disk = FaultDisk::default();
         let mut store = open(&disk).unwrap();
-        let mut model = Model { blocks: blocks(20, 4), states: HashMap::new() };
+        let mut model = Model { blocks: blocks(20, 4), ..Model::default() };
         for step in &steps {
             match step {
                 Step::FailSoon(changes) => disk.fail_at(*changes),

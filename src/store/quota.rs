@@ -1,8 +1,9 @@
 //! A wrapper that keeps a store within a number of bytes, always, to within one block.
 //!
 //! A new block makes room for itself before it is written: the blocks that the fewest URLs use
-//! and that were used longest ago go first; pinned blocks and those of a running put or get never
-//! go. If that is not enough the put fails and everything stays as it was.
+//! go first, of these the least popular, and of these the ones that were used longest ago; pinned
+//! blocks and those of a running put or get never go. If that is not enough the put fails and
+//! everything stays as it was.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::id::BlockId;
 use crate::limits::{BLOCK_LEN, EVICT_AHEAD};
 use crate::off::Block;
 
+use super::forward::forward;
 use super::{
     BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
     UseCount,
@@ -89,52 +91,21 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
         found
     }
 
-    fn presence(&self, id: &BlockId) -> Result<Presence, StoreError> {
-        self.inner.presence(id)
-    }
-
-    fn commit(&self) -> Result<(), StoreError> {
-        self.inner.commit()
-    }
-
-    fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError> {
-        self.inner.draws(seed)
-    }
-
-    fn touch(&self, id: &BlockId) -> Result<bool, StoreError> {
-        self.inner.touch(id)
-    }
-
-    fn lease(&self) -> Lease {
-        self.inner.lease()
-    }
-
-    fn census(&self) -> Result<StoreCensus, StoreError> {
-        self.inner.census()
-    }
-
-    fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
-        self.inner.digests(id)
-    }
-
-    fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError> {
-        self.inner.keep_digests(digests)
+    forward! {
+        fn presence(&self, id: &BlockId) -> Result<Presence, StoreError>;
+        fn commit(&self) -> Result<(), StoreError>;
+        fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError>;
+        fn touch(&self, id: &BlockId) -> Result<bool, StoreError>;
+        fn lease(&self) -> Lease;
+        fn census(&self) -> Result<StoreCensus, StoreError>;
+        fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError>;
+        fn keep_digests(&self, digests: &[(BlockId, Digests)]) -> Result<(), StoreError>;
+        fn popularity(&self, id: &BlockId) -> Result<u8, StoreError>;
+        fn is_any_popular(&self) -> Result<bool, StoreError>;
     }
 }
 
 impl<S: Upkeep> Upkeep for QuotaStore<S> {
-    fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError> {
-        self.inner.mark(ids, mark)
-    }
-
-    fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError> {
-        self.inner.uses(id)
-    }
-
-    fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError> {
-        self.inner.recount(expected)
-    }
-
     fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
         let removed = self.inner.remove_unused(ids)?;
         self.freed(removed);
@@ -155,28 +126,17 @@ impl<S: Upkeep> Upkeep for QuotaStore<S> {
         Ok(evicted)
     }
 
-    fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
-        self.inner.sharing()
-    }
-
-    fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
-        self.inner.walk(place, most)
-    }
-
-    fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError> {
-        self.inner.locate(id)
-    }
-
-    fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError> {
-        self.inner.file_of(place, blocks)
-    }
-
-    fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {
-        self.inner.damaged()
-    }
-
-    /// Packs read in place take no room of ours, so they do not count.
-    fn adopt(&self, pack: &Path) -> Result<u64, StoreError> {
-        self.inner.adopt(pack)
+    forward! {
+        fn mark(&self, ids: &[BlockId], mark: Mark) -> Result<(), StoreError>;
+        fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError>;
+        fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError>;
+        fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError>;
+        fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError>;
+        fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError>;
+        fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError>;
+        fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError>;
+        fn damaged(&self) -> Result<Vec<BlockId>, StoreError>;
+        /// Packs read in place take no room of ours, so they do not count.
+        fn adopt(&self, pack: &Path) -> Result<u64, StoreError>;
     }
 }

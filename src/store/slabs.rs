@@ -277,6 +277,14 @@ impl BlockStore for SlabStore {
         self.commit_alone()?;
         self.index.keep_digests(digests)
     }
+
+    fn popularity(&self, id: &BlockId) -> Result<u8, StoreError> {
+        self.index.popularity(id)
+    }
+
+    fn is_any_popular(&self) -> Result<bool, StoreError> {
+        self.index.is_any_popular()
+    }
 }
 
 impl Upkeep for SlabStore {
@@ -324,6 +332,12 @@ impl Upkeep for SlabStore {
         self.commit_alone()?;
         let victims = self.index.put_since(lease.start())?;
         Ok(discarded.len() as u64 + self.take_out(victims)?)
+    }
+
+    fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError> {
+        let _alone = self.alone();
+        self.commit_alone()?;
+        self.index.set_popularity(told)
     }
 
     fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {

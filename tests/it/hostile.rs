@@ -84,7 +84,9 @@ fn collecting_garbage_takes_nothing_from_puts_and_pins_that_race_it() {
     println!("seed {seed}");
     let place = Place::new();
     let limit = 160 * BLOCK;
-    let client = Client::open(&place.path("home"), &Settings { limit: Some(limit) }).unwrap();
+    let client =
+        Client::open(&place.path("home"), &Settings { limit: Some(limit), ..Settings::default() })
+            .unwrap();
     let put = |bytes: &[u8]| {
         // Held until it is pinned, so that no other put evicts it in between.
         let lease = client.store().lease();

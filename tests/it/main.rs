@@ -19,6 +19,7 @@ mod dht_commands;
 mod directories;
 mod durability;
 mod hostile;
+mod hosting;
 mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;

@@ -3,7 +3,7 @@
 //! A flipped bit would be a torrent that nobody can download, so each record is checked; one that is
 //! wrong counts as none, and is computed anew from the block.
 
-use redb::{ReadableTable, TableError};
+use redb::ReadableTable;
 
 use crate::id::{BlockId, MerkleRoot, PieceHash, checksum};
 use crate::store::{Digests, StoreError};
@@ -13,11 +13,9 @@ use super::{DIGESTS, Index};
 impl Index {
     /// The digests of a block, if they were remembered.
     pub(in crate::store) fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
-        self.read(|transaction| match transaction.open_table(DIGESTS) {
-            Ok(table) => Ok(table.get(id.as_bytes())?.and_then(|value| decoded(id, value.value()))),
-            // An index from before there were digests has the table from its next change on.
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+        self.read(|transaction| {
+            let found = transaction.open_table(DIGESTS)?.get(id.as_bytes())?;
+            Ok(found.and_then(|value| decoded(id, value.value())))
         })
     }
 

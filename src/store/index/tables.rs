@@ -5,7 +5,9 @@ use redb::ReadableTable;
 use crate::id::BlockId;
 use crate::store::UseCount;
 
-use super::{BLOCKS, COLD, DAMAGED, DIGESTS, Entry, FREE, META, NO_USE, PACKS, SLOTS, USES, entry};
+use super::{
+    BLOCKS, COLD, DAMAGED, DIGESTS, Entry, FREE, META, NO_USE, PACKS, POPULAR, SLOTS, USES, entry,
+};
 
 /// All tables, open for writing.
 pub(super) struct Tables<'t> {
@@ -14,7 +16,8 @@ pub(super) struct Tables<'t> {
     pub(super) slots: redb::Table<'t, u64, &'static [u8; 32]>,
     pub(super) free: redb::Table<'t, u64, ()>,
     pub(super) uses: redb::Table<'t, &'static [u8; 32], (u32, u32)>,
-    pub(super) cold: redb::Table<'t, (u32, u64, u64), ()>,
+    pub(super) popular: redb::Table<'t, &'static [u8; 32], u8>,
+    pub(super) cold: redb::Table<'t, (u32, u8, u64, u64), ()>,
     pub(super) damaged: redb::Table<'t, &'static [u8; 32], u64>,
     pub(super) digests: redb::Table<'t, &'static [u8; 32], &'static [u8; 60]>,
     pub(super) packs: redb::Table<'t, u64, (&'static str, u64)>,
@@ -28,6 +31,7 @@ impl<'t> Tables<'t> {
             slots: transaction.open_table(SLOTS)?,
             free: transaction.open_table(FREE)?,
             uses: transaction.open_table(USES)?,
+            popular: transaction.open_table(POPULAR)?,
             cold: transaction.open_table(COLD)?,
             damaged: transaction.open_table(DAMAGED)?,
             digests: transaction.open_table(DIGESTS)?,
@@ -49,6 +53,10 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    pub(super) fn popularity(&self, id: &BlockId) -> Result<u8, redb::Error> {
+        Ok(self.popular.get(id.as_bytes())?.map_or(0, |value| value.value()))
+    }
+
     pub(super) fn is_at(&self, id: &BlockId, slot: u64) -> Result<bool, redb::Error> {
         Ok(self.blocks.get(id.as_bytes())?.is_some_and(|value| value.value().0 == slot))
     }
@@ -61,19 +69,29 @@ impl<'t> Tables<'t> {
         self.free.remove(slot)?;
         let UseCount { uses, pins } = self.uses(id)?;
         if pins == 0 {
-            self.cold.insert((uses, used, slot), ())?;
+            self.cold.insert((uses, self.popularity(id)?, used, slot), ())?;
         }
         Ok(())
     }
 
-    /// Strikes a block out of the tables that list blocks which are here.
+    /// Strikes a block out of the tables that list blocks which are here. What is remembered about
+    /// it stays for when it is entered again in the same transaction.
     pub(super) fn forget(&mut self, id: &BlockId) -> Result<Option<Entry>, redb::Error> {
         let Some(entry) = self.blocks.remove(id.as_bytes())?.map(|value| entry(value.value()))
         else {
             return Ok(None);
         };
         self.slots.remove(entry.slot)?;
-        self.cold.remove((self.uses(id)?.uses, entry.used, entry.slot))?;
+        let rank = (self.uses(id)?.uses, self.popularity(id)?, entry.used, entry.slot);
+        self.cold.remove(rank)?;
         Ok(Some(entry))
+    }
+
+    /// Forgets a block that is here no longer, and what was remembered about it but its uses.
+    pub(super) fn lose(&mut self, id: &BlockId) -> Result<(), redb::Error> {
+        self.forget(id)?;
+        self.digests.remove(id.as_bytes())?;
+        self.popular.remove(id.as_bytes())?;
+        Ok(())
     }
 }

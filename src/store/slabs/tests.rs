@@ -54,6 +54,28 @@ fn a_flipped_byte_is_found_on_read_and_healed_by_the_next_put() {
 }
 
 #[test]
+fn popularity_outlives_a_reopening_and_not_the_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bad, good) = (block(), block());
+    let store = open(&folder);
+    store.put(&bad).unwrap();
+    store.put(&good).unwrap();
+    store.set_popularity(&[(bad.id(), 9), (good.id(), 3)]).unwrap();
+    drop(store);
+    let store = open(&folder);
+    assert_eq!(store.popularity(&bad.id()).unwrap(), 9);
+    store.files.file(0).unwrap().write_at(&[bad.contents()[77] ^ 1], 77).unwrap();
+    store.get(&bad.id()).unwrap_err();
+    assert_eq!(store.popularity(&bad.id()).unwrap(), 0, "a damaged block is not here");
+    store.put(&bad).unwrap();
+    store.commit().unwrap();
+    assert_eq!(store.popularity(&bad.id()).unwrap(), 0);
+    assert_eq!(store.popularity(&good.id()).unwrap(), 3);
+    assert_eq!(store.evict(0, 1, false).unwrap(), 1);
+    assert_eq!(store.presence(&good.id()).unwrap(), Presence::Held, "it is the more popular one");
+}
+
+#[test]
 fn a_slab_cut_short_is_damage_not_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let block = block();
