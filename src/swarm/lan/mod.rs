@@ -12,10 +12,12 @@
 //! |---|---|
 //! | [`message`] | datagrams to values and back |
 //! | [`machine`] | what is said when, and who is believed; no socket, no clock |
+//! | [`driver`] | the sockets, on each interface |
 //!
 //! Whoever is heard is somebody's word: only sources on a local network count
 //! ([`is_neighbour`](crate::address::is_neighbour)), only peers that may be dialled are told, and
 //! only for swarms that we announce ourselves.
 
+pub mod driver;
 pub mod machine;
 pub mod message;
