@@ -44,6 +44,25 @@ pub fn reach(ip: IpAddr) -> Reach {
     }
 }
 
+/// Whether an address is one of a neighbour's, on this machine or a network that it is on: loopback,
+/// private, link-local or, in IPv6, unique local. Unlike [`reach`] it leaves out networks behind a
+/// carrier's translator, where strangers live, and takes in the link's own addresses, but for those
+/// where clouds have their metadata services.
+#[must_use]
+pub fn is_neighbour(ip: IpAddr) -> bool {
+    const METADATA_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+    const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe);
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            ip.is_loopback() || ip.is_private() || (ip.is_link_local() && ip != METADATA_V4)
+        }
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => ip != METADATA_V6,
+        IpAddr::V6(ip) => {
+            (ip.is_loopback() || ip.is_unique_local()) && reach_v6(ip) == Reach::Local
+        }
+    }
+}
+
 fn reach_v4(ip: Ipv4Addr) -> Reach {
     // Alibaba's, Azure's and Oracle's ways to the host of a virtual machine.
     const METADATA: [[u8; 4]; 3] = [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]];
@@ -168,6 +187,43 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
         ] {
             assert_eq!(reach(ip), Reach::Nowhere, "{ip}");
+        }
+    }
+
+    #[test]
+    fn neighbours_are_on_this_machine_or_its_networks() {
+        let near = |ip: &str| is_neighbour(ip.parse().unwrap());
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "169.254.7.7",
+            "::ffff:10.0.0.1",
+            "::1",
+            "fd12::1",
+            "fe80::1",
+        ] {
+            assert!(near(ip), "{ip}");
+        }
+        for ip in [
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.64.0.1",
+            "198.18.0.1",
+            "169.254.169.254",
+            "224.0.0.1",
+            "0.0.0.0",
+            "2001:db8::1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::1",
+            "fec0::1",
+            "fd00:ec2::254",
+            "fe80::a9fe:a9fe",
+            "ff15::efc0:988f",
+            "::",
+        ] {
+            assert!(!near(ip), "{ip}");
         }
     }
 

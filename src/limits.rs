@@ -4,6 +4,7 @@
 //! these first.
 
 pub mod dht;
+pub mod lan;
 
 use std::time::Duration;
 

@@ -35,7 +35,8 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("sha1", &["id.rs"]),
     ("ed25519_dalek", &["krpc/item.rs"]),
     ("crc", &["krpc/secure.rs"]),
-    ("socket2", &["krpc/driver/sockets.rs"]),
+    ("socket2", &["krpc/driver/sockets.rs", "swarm/lan/driver/sockets.rs"]),
+    ("if_addrs", &["swarm/lan/driver/sockets.rs"]),
 ];
 
 /// Macros that only `cli/output.rs` may call.

@@ -46,13 +46,6 @@ struct Config {
     store: StoreConfig,
     native: NativeConfig,
     dht: DhtConfig,
-    native: NativeConfig,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct NativeConfig {
-    peers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +64,8 @@ struct StoreConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct NativeConfig {
+    peers: Vec<SocketAddr>,
+    lan: Option<bool>,
     host_share_percent: Option<u8>,
 }
 
@@ -150,6 +145,8 @@ impl Global {
         let named = !flags.native_peer.is_empty();
         Ok(NativeOptions {
             peers: if named { flags.native_peer.clone() } else { configured.peers },
+            lan: flags.lan || configured.lan.unwrap_or_default(),
+            stays: false,
         })
     }
 

@@ -81,6 +81,12 @@ struct Tally {
 }
 
 impl Client {
+    /// Whether blocks of others are kept at all.
+    #[must_use]
+    pub fn hosts(&self) -> bool {
+        self.hosting.room.is_ok_and(|room| room > 0)
+    }
+
     /// Keeps a block for others, durably, if the share allows it. It waits for the disk.
     pub fn host(&self, block: &Block) -> Result<Hosted, UpkeepError> {
         let _counting = self.counting();

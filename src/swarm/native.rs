@@ -6,12 +6,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::announce::dht::Announcer;
+use super::lan::driver::Lan;
 use super::session::Swarms;
 use crate::id::{BlockId, InfoHash};
 use crate::krpc::driver::News;
@@ -20,11 +21,61 @@ use crate::krpc::rendezvous::url_swarm;
 use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST};
 use crate::peer::native::natives::Natives;
 
+/// When we first ask how popular our blocks are: peers are not known before.
+const MINGLE_FIRST: Duration = Duration::from_secs(60);
+
+/// How often we ask: what others store changes slowly.
+const MINGLE_EVERY: Duration = Duration::from_secs(3600);
+
+/// How long it takes to meet some peers.
+const MEETING: Duration = Duration::from_secs(5);
+
 /// Where native peers may be found besides in the DHT.
 #[derive(Debug, Clone, Default)]
 pub struct NativeOptions {
     /// Peers that the user names.
     pub peers: Vec<SocketAddr>,
+    /// Whether they are looked for on the local network.
+    pub lan: bool,
+    /// We stay: other nodes are met for what they know of our blocks though nothing is fetched.
+    pub stays: bool,
+}
+
+/// Looks for native peers on the local network, and lets itself be found there, until it is stopped.
+pub(super) fn meet_neighbours(
+    natives: &Arc<Natives>,
+    port: u16,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + use<> {
+    let started = Lan::start(port, &stop);
+    let natives = Arc::clone(natives);
+    async move {
+        let Some((lan, mut found)) = started else { return };
+        if !lan.announce(InfoHash::native()) {
+            return;
+        }
+        while let Some(Some((_, peer))) = stop.run_until_cancelled(found.recv()).await {
+            natives.add_peers([peer], false);
+        }
+        lan.stop().await;
+    }
+}
+
+/// Asks native peers now and then how much they use our blocks, until it is stopped.
+pub(super) async fn mingle(natives: Arc<Natives>, stop: CancellationToken) {
+    let go_on = async {
+        let mut pause = MINGLE_FIRST;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = MINGLE_EVERY;
+            let needed = natives.need();
+            // As long as dialling and greeting take.
+            tokio::time::sleep(MEETING).await;
+            natives.ask_how_popular().await;
+            drop(needed);
+        }
+    };
+    let _ = stop.run_until_cancelled(go_on).await;
 }
 
 /// A search for native peers. Dropping it ends it.

@@ -32,7 +32,7 @@ use super::announce::mass::{Offers, Pace, announce_all};
 use super::announce::{self, Identity};
 use super::content::BlockContent;
 use super::guard::{Guard, Origin};
-use super::native::NativeOptions;
+use super::native::{NativeOptions, meet_neighbours, mingle};
 use super::one::{Coming, Held, failed, look, progress};
 use super::rendezvous;
 use super::tracker::Tracker;
@@ -179,6 +179,12 @@ impl Swarms {
         natives.add_peers(options.native.peers.iter().copied(), true);
         front.join_natives(&natives);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        if options.native.lan {
+            tasks.spawn(meet_neighbours(&natives, port, stop.child_token()));
+        }
+        if options.native.stays {
+            tasks.spawn(mingle(Arc::clone(&natives), stop.child_token()));
+        }
         let dht = options.dht.as_ref();
         let announcer = dht.and_then(|dht| rendezvous::join(dht, front.listen(), &store));
         if let Some(announcer) = &announcer {
@@ -187,7 +193,9 @@ impl Swarms {
         if let (Some(announcer), Some(true)) =
             (&announcer, options.dht.as_ref().map(|dht| dht.stays))
         {
-            tasks.spawn(say_that_we_are_native(Arc::clone(announcer), stop.child_token()));
+            let met = Arc::clone(&natives);
+            let found = move |peers| met.add_peers(peers, false);
+            tasks.spawn(say_that_we_are_native(Arc::clone(announcer), found, stop.child_token()));
         }
         Ok(Self {
             front: Arc::new(front),
@@ -304,6 +312,7 @@ impl Swarms {
     pub async fn stop(self) {
         self.stop.cancel();
         self.account().await;
+        self.natives.settle().await;
         if let Some(announcer) = &self.announcer {
             announcer.dht().stop().await;
         }

@@ -9,8 +9,8 @@ What happens is told on stdout, one JSON object a line, in this order:
     {"event": "complete", "path": "/tmp/x/0b0cf6ec05bafd5b.off"}
 
 "complete" is said once the file is on the disk and its pieces can be had. Everything stays on
-loopback, or at the address that is told: no DHT unless it is asked for, no local discovery, no port
-mapping, no peer exchange. Debian package: python3-libtorrent.
+loopback, or at the address that is told: no DHT and no local discovery unless they are asked for,
+no port mapping, no peer exchange. Debian package: python3-libtorrent.
 """
 
 import argparse
@@ -64,6 +64,7 @@ def arguments():
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="ADDR:PORT")
     parser.add_argument("--peer", action="append", default=[], metavar="ADDR:PORT")
     parser.add_argument("--dht", action="store_true", help="be a node of a DHT")
+    parser.add_argument("--lsd", action="store_true", help="find peers on the network (BEP 14)")
     parser.add_argument("--node", action="append", default=[], metavar="ADDR:PORT")
     parser.add_argument(
         "--unchecked",
@@ -77,6 +78,7 @@ def settings(args):
     return {
         **SETTINGS,
         "enable_dht": args.dht,
+        "enable_lsd": args.lsd,
         "listen_interfaces": args.listen,
         "outgoing_interfaces": args.listen.rsplit(":", 1)[0],
         "disable_hash_checks": args.unchecked,

@@ -13,6 +13,9 @@ pub(in crate::cli) struct NativeFlags {
     /// the configuration]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(in crate::cli) native_peer: Vec<SocketAddr>,
+    /// Look for native peers on the local network, and be found there (BEP 14)
+    #[arg(long)]
+    pub(in crate::cli) lan: bool,
 }
 
 /// Whom to ask.

@@ -11,6 +11,7 @@ use crate::catalog;
 use crate::cli::exit::CliError;
 use crate::limits::MAX_CONNECTIONS;
 use crate::peer::front::Limits;
+use crate::swarm::native::NativeOptions;
 use crate::swarm::session::{DhtOptions, Options};
 
 use super::{Global, NativeFlags, duration, size, tracker};
@@ -68,7 +69,7 @@ impl SwarmArgs {
         };
         let dht = global.dht(&self.dht)?;
         let dht = dht.map(|bootstrap| DhtOptions { bootstrap, stays, state: None });
-        let native = global.native(&self.native)?;
+        let native = NativeOptions { stays, ..global.native(&self.native)? };
         Ok(Options { listen: self.listen, limits, dht, native })
     }
 }

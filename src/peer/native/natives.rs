@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::id::BlockId;
 use crate::limits::MAX_ASKED;
@@ -23,6 +24,12 @@ use super::link::Link;
 use super::picker::Picker;
 use super::session::Event;
 use super::shelf::Shelf;
+
+/// Peers asked at a time how much they use blocks: more than have a say in it.
+const ASKED_HOW_POPULAR: usize = 16;
+
+/// How long a question that is not urgent may take.
+const QUESTION: Duration = Duration::from_secs(10);
 
 /// Questions of the picker have this number.
 const PICKER: u64 = 0;
@@ -180,6 +187,26 @@ impl Natives {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         locked(&self.failure).clone()
+    }
+
+    /// Has the shelf write down what was heard.
+    pub async fn settle(&self) {
+        let shelf = Arc::clone(&self.shelf);
+        let _ = spawn_blocking(move || shelf.settle()).await;
+    }
+
+    /// Asks some peers how much they use some of the blocks here.
+    pub async fn ask_how_popular(&self) {
+        let shelf = Arc::clone(&self.shelf);
+        let ids = spawn_blocking(move || shelf.sample(MAX_ASKED)).await.unwrap_or_default();
+        if ids.is_empty() {
+            return;
+        }
+        for peer in self.peers().into_iter().take(ASKED_HOW_POPULAR) {
+            // The answer goes to the shelf as it comes.
+            let _ = timeout(QUESTION, self.ask(peer.address, &ids)).await;
+        }
+        self.settle().await;
     }
 
     pub(super) fn count_received(&self, bytes: usize) {

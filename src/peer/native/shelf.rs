@@ -41,6 +41,12 @@ pub trait Shelf: Send + Sync {
     /// Whether blocks of others may be kept at all.
     fn hosts(&self) -> bool;
 
-    /// A peer has told how much it uses blocks.
+    /// A peer that was asked has told how much it uses blocks.
     fn heard_of_uses(&self, peer: SocketAddr, uses: &[(BlockId, u8)]);
+
+    /// Up to `most` blocks that are here, at random.
+    fn sample(&self, most: usize) -> Vec<BlockId>;
+
+    /// Writes down what was heard, as far as it is about blocks that are here.
+    fn settle(&self);
 }

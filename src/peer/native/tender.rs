@@ -38,6 +38,7 @@ pub(in crate::peer) async fn tend(natives: Arc<Natives>, shared: Arc<Shared>) {
                 if gossiped.elapsed() >= GOSSIP_EVERY {
                     gossiped = Instant::now();
                     gossip(&natives);
+                    natives.settle().await;
                 }
             }
         }

@@ -243,12 +243,17 @@ impl Live {
 }
 
 /// Announces us as a native node, until it is stopped.
-pub async fn say_that_we_are_native(announcer: Arc<Announcer>, stop: CancellationToken) {
+/// Tells of the others that are announced.
+pub async fn say_that_we_are_native(
+    announcer: Arc<Announcer>,
+    found: impl Fn(Vec<SocketAddr>),
+    stop: CancellationToken,
+) {
     let go_on = async {
         let mut plan = Republish::of_swarm(Instant::now(), unix());
         loop {
             while let Some(errand) = plan.poll(Instant::now(), unix(), rand::random()) {
-                if !announcer.say(errand, InfoHash::native(), None, false, |_| ()).await {
+                if !announcer.say(errand, InfoHash::native(), None, false, &found).await {
                     plan.failed(errand, Instant::now(), unix());
                 }
                 // Those found are asked for those they know, somewhere else each time.
