@@ -88,7 +88,7 @@ pub(super) enum Command {
     Seed(SeedArgs),
     /// List the OFF URLs put and got here, or the files of a folder
     Ls(LsArgs),
-    /// Show how full the store is, or how much of an OFF URL is here
+    /// Show how full the store is, or how much of an OFF URL is here and in the network
     Stat(StatArgs),
     /// Exempt the blocks of OFF URLs from eviction
     Pin(UrlArgs),
@@ -103,7 +103,7 @@ pub(super) enum Command {
     /// Without --read-data only the index is looked at. A check that is interrupted goes on where
     /// it stopped. Exits with 5 if blocks are damaged, with 3 if some are merely missing.
     Check(CheckArgs),
-    /// Fetch what OFF URLs lack from their swarms
+    /// Fetch what OFF URLs lack, and with --push have native peers keep copies of rare blocks
     Repair(RepairArgs),
     /// Carry blocks in and out as packs: files of blocks back to back
     Pack(PackArgs),
@@ -287,6 +287,19 @@ pub(super) struct LsArgs {
 pub(super) struct StatArgs {
     /// An OFF URL or magnet link
     pub(super) url: Option<String>,
+    /// Count the copies of its blocks that native peers and the swarm have
+    #[arg(long, requires = "url")]
+    pub(super) network: bool,
+    /// With --network: so many copies of a block are enough; exits with 3 if a block has fewer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) copies: u32,
+    /// With --network: look for peers so long, as in `30s`
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) rungs: RungArgs,
+    #[command(flatten)]
+    pub(super) swarm: SwarmArgs,
 }
 
 #[derive(Debug, Args)]
@@ -318,6 +331,10 @@ pub(super) struct RepairArgs {
     /// OFF URLs or magnet links [default: all that are hurt]
     #[arg(value_name = "URL")]
     pub(super) urls: Vec<String>,
+    /// Push blocks with fewer than N copies elsewhere to native peers that keep blocks of others;
+    /// exits with 3 if some remain
+    #[arg(long, value_name = "N", requires = "urls", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) push: Option<u32>,
     #[command(flatten)]
     pub(super) rungs: RungArgs,
     #[command(flatten)]

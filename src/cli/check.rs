@@ -9,6 +9,7 @@ use super::args::{CheckArgs, Global, RepairArgs};
 use super::exit::{CliError, Exit};
 use super::get::{fetch, swarm_ways};
 use super::home::parse_url;
+use super::network;
 use super::output::Output;
 use super::signals::Signals;
 
@@ -138,18 +139,21 @@ pub(super) async fn repair(
     for url in &urls {
         tokio::task::block_in_place(|| client.find_damage(url))?;
         let fetched = fetch(&client, url, &ways, output, signals.stop()).await;
-        let shown = Repaired {
-            url: url.canonical().to_string(),
-            healed: fetched.is_ok(),
-            blocks_fetched: fetched.as_ref().map_or(0, |fetched| fetched.native + fetched.swarm),
-        };
+        let is_whole = fetched.is_ok();
+        let blocks_fetched = fetched.as_ref().map_or(0, |fetched| fetched.native + fetched.swarm);
         match fetched {
             Ok(_) => healed += 1,
             Err(error) if error.exit == Exit::Interrupted => return Err(error),
             Err(error) => last = output.fail(&error),
         }
-        let how = if shown.healed { "is whole" } else { "is still hurt" };
+        let shown = Repaired { url: url.canonical().to_string(), healed: is_whole, blocks_fetched };
+        let how = if is_whole { "is whole" } else { "is still hurt" };
         output.result(&format!("{} {how}", shown.url), &shown)?;
+        if let Some(copies) = args.push.filter(|_| is_whole)
+            && !network::push(&client, url, &ways, copies, (output, signals.stop())).await?
+        {
+            last = Exit::Partial;
+        }
     }
     output.remark(&format!("{healed} of {} URLs are whole", urls.len()));
     Ok(if healed > 0 && last != Exit::Done { Exit::Partial } else { last })

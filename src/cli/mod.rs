@@ -13,6 +13,7 @@ mod get_directory;
 mod home;
 mod list;
 mod manual;
+mod network;
 mod output;
 mod pack;
 mod panics;
@@ -71,6 +72,9 @@ async fn run(cli: Cli, output: Output) -> Result<Exit, CliError> {
         Command::Cat(args) => cat::run(&global, &args, output, &signals).await,
         Command::Seed(args) => seed::seed(&global, args, output, &signals).await,
         Command::Ls(args) => list::ls(&global, &args, output),
+        Command::Stat(args) if args.network => {
+            network::stat(&global, &args, output, &signals).await
+        }
         Command::Stat(args) => list::stat(&global, &args, output),
         Command::Pin(args) => upkeep::pin(&global, &args, true, output),
         Command::Unpin(args) => upkeep::pin(&global, &args, false, output),

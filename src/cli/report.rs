@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::krpc::driver::Dht;
 use crate::peer::content::Traffic;
 use crate::peer::live::PeerStatus;
+use crate::peer::native::natives::NativeStatus;
 use crate::swarm::session::Swarms;
 
 use super::args::ReportArgs;
@@ -34,7 +35,18 @@ struct Shown {
     ratio: Option<f64>,
     /// Nodes of the DHT that we know, if we take part in it.
     dht_nodes: Option<usize>,
+    native_peers: usize,
+    native: Vec<ShownNative>,
     swarms: Vec<ShownSwarm>,
+}
+
+#[derive(Serialize)]
+struct ShownNative {
+    address: SocketAddr,
+    /// Whether it keeps blocks of others.
+    hosts: bool,
+    /// Blocks that are wanted of it.
+    owed: u64,
 }
 
 #[derive(Serialize)]
@@ -83,9 +95,10 @@ impl Report {
         let ratio = shown.ratio.map_or(String::new(), |ratio| format!(", ratio {ratio:.2}"));
         let dht = shown.dht_nodes.map_or(String::new(), |nodes| format!(", DHT {nodes} nodes"));
         let text = format!(
-            "{} torrents in use, {} peers, {} up ({}/s), {} down ({}/s){ratio}{dht}",
+            "{} torrents in use, {} peers, {} native, {} up ({}/s), {} down ({}/s){ratio}{dht}",
             shown.torrents,
             shown.peers,
+            shown.native_peers,
             bytes(shown.sent),
             bytes(shown.sent_per_second),
             bytes(shown.received),
@@ -109,8 +122,10 @@ impl Report {
             std::mem::replace(&mut self.before, (Instant::now(), received, sent));
         let millis = u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = |now: u64, then: u64| now.saturating_sub(then) * 1_000 / millis;
-        let live = swarms.peers();
+        let (live, native) = (swarms.peers(), swarms.natives().peers());
         Shown {
+            native_peers: native.len(),
+            native: native.into_iter().map(ShownNative::from).collect(),
             listen: swarms.listen(),
             torrents: live.len(),
             peers: live.iter().map(|(_, peers)| peers.len()).sum(),
@@ -128,6 +143,12 @@ impl Report {
                 })
                 .collect(),
         }
+    }
+}
+
+impl From<NativeStatus> for ShownNative {
+    fn from(NativeStatus { address, hosts, owed }: NativeStatus) -> Self {
+        Self { address, hosts, owed }
     }
 }
 

@@ -140,6 +140,9 @@ pub(super) async fn seed(
     if args.store {
         publish_store(&client, &args, output)?;
     }
+    if urls.is_empty() {
+        tokio::task::block_in_place(|| client.publish_what_came(&args.swarm.tracker))?;
+    }
     let known = client.catalog().torrent_count()?;
     if urls.is_empty() && known == 0 {
         return Err(CliError::new(Exit::NotFound, "nothing was published or downloaded here yet")

@@ -8,6 +8,7 @@
 //! command line is one user of it.
 
 pub mod arrivals;
+pub mod copies;
 mod digests;
 mod error;
 pub mod fetch;

@@ -27,6 +27,20 @@ impl Client {
         self.publish_as(url, Version::V1, trackers)
     }
 
+    /// Publishes the URLs that came from others without a torrent and are whole: how many.
+    pub fn publish_what_came(&self, trackers: &[String]) -> Result<u64, PublishError> {
+        let mut published = 0;
+        for (url, record) in self.known_urls()? {
+            let came = record.origin == Origin::Got && record.infohash.is_none();
+            let hurt = |source| PublishError::Read { url: url.to_string(), source };
+            if came && url.descriptor().is_some() && self.survey(&url).map_err(hurt)?.is_whole() {
+                self.publish(&url, trackers)?;
+                published += 1;
+            }
+        }
+        Ok(published)
+    }
+
     /// Makes a torrent of some version of a URL whose blocks are all here, and remembers both.
     pub fn publish_as(
         &self,

@@ -298,6 +298,12 @@ impl Exchange {
         self.parties.get(&key).map(Party::standing)
     }
 
+    /// The pieces that a peer has; `None` for a web seed, which nobody has looked into.
+    #[must_use]
+    pub fn has_pieces(&self, key: Key) -> Option<&Bits> {
+        self.parties.get(&key).filter(|party| !party.is_web_seed).map(|party| &party.bits)
+    }
+
     /// Peers, web seeds not counted.
     #[must_use]
     pub fn peers(&self) -> usize {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::id::InfoHash;
 use crate::limits::MAX_OUTBOX;
 
+use super::bits::Bits;
 use super::choker::Standing;
 use super::content::{Content, Traffic, Verdict};
 use super::exchange::{Exchange, Output};
@@ -273,6 +274,17 @@ impl Live {
             Some(PeerStatus { address: link.remote?, standing: standing(key).unwrap_or_default() })
         };
         links.into_iter().filter_map(status).collect()
+    }
+
+    /// The peers that are connected, where they listen as far as that is known, and the pieces they
+    /// have.
+    #[must_use]
+    pub fn holders(&self) -> Vec<(SocketAddr, Bits)> {
+        let holder = |(key, link): (Key, Arc<Link>)| {
+            let bits = self.with(|exchange| exchange.has_pieces(key).cloned()).flatten()?;
+            Some((locked(&link.listens).or(link.remote)?, bits))
+        };
+        self.links().into_iter().filter_map(holder).collect()
     }
 
     /// Adds addresses to dial; `named` if it was the user who named them.

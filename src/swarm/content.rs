@@ -191,7 +191,7 @@ impl BlockContent {
     }
 
     /// The numbers of the blocks of a piece.
-    fn blocks_of(&self, piece: u32) -> std::ops::Range<u64> {
+    pub(super) fn blocks_of(&self, piece: u32) -> std::ops::Range<u64> {
         let per_piece = u64::from(self.pieces.piece_len) / BLOCK_LEN as u64;
         let first = u64::from(piece) * per_piece;
         first..(first + per_piece).min(self.blocks())

@@ -1,6 +1,7 @@
 //! One swarm we take part in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -8,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::id::{BlockId, InfoHash};
 use crate::limits::BLOCK_LEN;
+use crate::peer::bits::Bits;
 use crate::peer::content::Traffic;
 use crate::peer::front::Front;
 use crate::peer::live::Live;
@@ -140,6 +142,16 @@ impl Swarm {
     /// Is over when something happens after this was called.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         self.held.live.changed()
+    }
+
+    /// The peers that are connected, where they are reached as far as that is known, and which blocks
+    /// they have, by number.
+    #[must_use]
+    pub fn holders(&self) -> Vec<(SocketAddr, HashSet<u64>)> {
+        let Some((_, content)) = &self.coming else { return Vec::new() };
+        let blocks = |bits: Bits| bits.iter().flat_map(|piece| content.blocks_of(piece)).collect();
+        let holders = self.held.live.holders().into_iter();
+        holders.map(|(peer, bits)| (peer, blocks(bits))).collect()
     }
 
     /// How it stands.

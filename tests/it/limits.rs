@@ -69,7 +69,10 @@ fn a_report_tells_peers_rates_and_ratio() {
     let mut seeder = Watched::start(place.command("a", args));
     let link = format!("{url}&btih={}", infohash(&mut seeder));
     let mut get = place
-        .command("b", ["--quiet", "get", &link, "-o", "out", "--peer", &seeder.address])
+        .command(
+            "b",
+            ["--quiet", "get", &link, "-o", "out", "--peer", &seeder.address, "--swarm-only"],
+        )
         .spawn()
         .unwrap();
     let told = seeder.wait(|told| {
@@ -101,7 +104,7 @@ fn what_is_moved_adds_up_over_runs() {
     for home in ["b", "c"] {
         let args = ["seed", &url, "--listen", "127.0.0.1:0", "--priority", "high"];
         let seeder = Seeder::start(place.command("a", args));
-        place.run(home, ["get", &seeder.magnet, "-o", "out", "--force"]).ok();
+        place.run(home, ["get", &seeder.magnet, "-o", "out", "--force", "--swarm-only"]).ok();
         assert_eq!(seeder.signal("TERM"), Some(0));
         let (here, there) = (standing("a"), standing(home));
         let sent = here["sent"].as_u64().unwrap();

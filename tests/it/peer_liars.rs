@@ -158,7 +158,7 @@ fn chunks_that_nobody_asked_for_or_has_twice_are_not_kept() {
     });
     let url = seeder.url.clone();
     let args = ["--json", "get", &url, "-o", "out", "--torrent", torrent.to_str().unwrap()];
-    let ran = place.run("b", args.into_iter().chain(["--peer", &pushy])).ok();
+    let ran = place.run("b", args.into_iter().chain(["--swarm-only", "--peer", &pushy])).ok();
     assert!(fs::read(place.path("out")).unwrap() == noise(LEN));
     let told: serde_json::Value = serde_json::from_slice(&ran.0.stdout).unwrap();
     let stat = place.run("b", ["--json", "stat"]).ok();

@@ -38,7 +38,8 @@ fn an_explicit_peer_and_a_torrent_file_are_enough() {
     let file = place.file("in.bin", 400_000);
     let seeder = place.share("a", &file, ["--torrent-out", torrent.to_str().unwrap()]);
     let bare: Vec<_> = seeder.url.split('&').take(1).collect();
-    let args = ["get", bare[0], "-o", "out", "--torrent", torrent.to_str().unwrap()];
+    let torrent = torrent.to_str().unwrap();
+    let args = ["get", bare[0], "-o", "out", "--swarm-only", "--torrent", torrent];
     let args =
         args.into_iter().chain(["--peer", &*seeder.address()].map(|s| s.to_owned().leak() as &str));
     let ran = place.run("b", args.chain(["--json"])).ok();

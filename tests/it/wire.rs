@@ -122,12 +122,18 @@ fn bytes_read(process: u32) -> u64 {
 
 #[test]
 fn an_interrupted_download_moves_and_reads_no_byte_twice() {
+    for (rung, counted) in [("--swarm-only", "blocks_swarm"), ("--native-only", "blocks_native")] {
+        interrupt_and_go_on(rung, counted);
+    }
+}
+
+fn interrupt_and_go_on(rung: &str, counted: &str) {
     let place = Place::new();
     let len = 32 << 20;
     let seeder = place.share("a", &place.file("in.bin", len), []);
     let link = without_peers(&seeder);
     let meter = Meter::before(&seeder.address(), Some(24 << 20));
-    let get = ["--json", "get", &link, "-o", "out", "--peer", &meter.address];
+    let get = ["--json", "get", &link, "-o", "out", "--peer", &meter.address, rung];
     let mut first =
         place.command("b", get).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while meter.passed() < (30 << 20) {
@@ -145,8 +151,8 @@ fn an_interrupted_download_moves_and_reads_no_byte_twice() {
     assert!(fs::read(place.path("out")).unwrap() == noise(len));
     let told: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(place.path("told")).unwrap()).unwrap();
-    let (local, swarm) = (&told["blocks_local"], &told["blocks_swarm"]);
-    let blocks = local.as_u64().unwrap() + swarm.as_u64().unwrap();
+    let (local, came) = (&told["blocks_local"], &told[counted]);
+    let blocks = local.as_u64().unwrap() + came.as_u64().unwrap();
     assert!(local.as_u64().unwrap() >= (26 << 20) / BLOCK, "{told}");
     assert_little_more(meter.passed(), blocks);
     // Each block is read when the file is written, and what was here is read for nothing else.
@@ -189,6 +195,7 @@ fn single_blocks_are_drawn_from_shards() {
     assert!(torrents.len() >= 2, "{torrents:?}");
     let meter = Meter::before(&seeder.address, None);
     let mut get = vec!["--json", "get", &small, "-o", "out", "--peer", &meter.address];
+    get.push("--swarm-only");
     for torrent in &torrents {
         get.extend(["--torrent", torrent]);
     }

@@ -44,6 +44,7 @@ pub use ladder::Rungs;
 use native::NativeRung;
 use slots::{Joined, Slots};
 use task::{End, Task};
+pub(super) use ways::{Candidate, wanted};
 pub use ways::{Ways, trackers};
 
 /// What a fetch is doing.

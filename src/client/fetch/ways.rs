@@ -55,17 +55,17 @@ impl Ways {
 
 /// A swarm that may have blocks of a URL.
 #[derive(Debug, Clone)]
-pub(super) struct Candidate {
-    pub(super) wanted: Wanted,
+pub(in crate::client) struct Candidate {
+    pub(in crate::client) wanted: Wanted,
     /// Its blocks, if it is not the URL's own torrent but one that lists them.
-    pub(super) ids: Option<Vec<BlockId>>,
+    pub(in crate::client) ids: Option<Vec<BlockId>>,
     /// Somebody in the DHT named it: if it is of no use, others may be.
     pub(super) rumoured: bool,
 }
 
 impl Client {
     /// The swarms to join for a URL.
-    pub(super) fn candidates(
+    pub(in crate::client) fn candidates(
         &self,
         url: &OffUrl,
         ways: &Ways,
@@ -95,7 +95,7 @@ impl Client {
                 None => self.remembered(infohash)?,
             };
             let sources = own_sources(url, ways, own);
-            let wanted = Wanted { info, sources, ..wanted(url, infohash, survey) };
+            let wanted = Wanted { info, sources, known: known(survey), ..wanted(url, infohash) };
             candidates.push(Candidate { wanted, ids: None, rumoured: false });
         }
         Ok(candidates)
@@ -115,20 +115,25 @@ pub(super) fn rumoured(
     survey: &Survey,
 ) -> Candidate {
     let sources = own_sources(url, ways, None);
-    let wanted = Wanted { sources, ..wanted(url, infohash, survey) };
+    let wanted = Wanted { sources, known: known(survey), ..wanted(url, infohash) };
     Candidate { wanted, ids: None, rumoured: true }
 }
 
 /// The torrent of a URL, with nothing known about it.
-fn wanted(url: &OffUrl, infohash: InfoHash, survey: &Survey) -> Wanted {
+pub(in crate::client) fn wanted(url: &OffUrl, infohash: InfoHash) -> Wanted {
     Wanted {
         infohash,
         info: None,
         sources: Sources::default(),
         max_blocks: url.max_blocks(),
         first: url.descriptor(),
-        known: (0..).zip(survey.order.iter().copied()).collect(),
+        known: Vec::new(),
     }
+}
+
+/// The places of the blocks that are known.
+fn known(survey: &Survey) -> Vec<(u64, BlockId)> {
+    (0..).zip(survey.order.iter().copied()).collect()
 }
 
 fn own_sources(url: &OffUrl, ways: &Ways, torrent: Option<&Metainfo>) -> Sources {

@@ -83,7 +83,8 @@ impl Connection {
         let key = natives.attach(Arc::clone(&link));
         let common = Common { natives, shared, link, key };
         let (read, write) = stream.into_split();
-        let (mut reader, mut writer) = (Reader { common: &common }, Writer::new(&common, write));
+        let mut reader = Reader { common: &common, told_its_node: false };
+        let mut writer = Writer::new(&common, theirs.dht, write);
         let ended = tokio::select! {
             ended = reader.run(read) => ended,
             ended = writer.run() => ended,
@@ -115,6 +116,8 @@ impl Common {
 
 struct Reader<'a> {
     common: &'a Common,
+    /// One node is enough of one peer.
+    told_its_node: bool,
 }
 
 impl Reader<'_> {
@@ -129,8 +132,10 @@ impl Reader<'_> {
         let (mut buffer, mut until) = (BytesMut::new(), tokio::time::Instant::now() + SHAKE);
         loop {
             while let Some(message) = message::decode(&mut buffer)? {
-                if let Message::Extended(number, body) = message {
-                    self.receive(number, &body).await?;
+                match message {
+                    Message::Extended(number, body) => self.receive(number, &body).await?,
+                    Message::Port(port) => self.hear_of_node(port),
+                    _ => {}
                 }
                 // Only now may it be silent for long.
                 if self.common.link.is_greeted() {
@@ -147,6 +152,14 @@ impl Reader<'_> {
             }
             self.common.natives.count_received(read);
             self.common.shared.download.pass(read).await;
+        }
+    }
+
+    /// The peer has a node of the DHT (BEP 5). What nobody takes now is heard of from others.
+    fn hear_of_node(&mut self, port: u16) {
+        if let Some(node) = self.common.shared.dht.get().filter(|_| !self.told_its_node) {
+            self.told_its_node = true;
+            let _ = node.heard.try_send((self.common.link.remote.ip(), port).into());
         }
     }
 

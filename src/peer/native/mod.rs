@@ -10,8 +10,8 @@
 //!
 //! TCP, at the port where BitTorrent peers are received, too. The handshake of BEP 3 names the
 //! infohash SHA-1("offswarm native 1") ([`InfoHash::native`](crate::id::InfoHash::native)) and has the bit of BEP 10; then both sides send the extension
-//! handshake (message 20, 0) and from then on only extension messages and keep-alives, which come at
-//! least every two minutes. The handshake's dictionary has, beside `m`, `p`, `reqq` and `v`:
+//! handshake (message 20, 0) and from then on only extension messages, the port of a node of the DHT
+//! (BEP 5), and keep-alives, which come at least every two minutes. The handshake's dictionary has, beside `m`, `p`, `reqq` and `v`:
 //!
 //! ```text
 //! off = d 1:h i<1 if it keeps blocks of others>e 1:v i1e e

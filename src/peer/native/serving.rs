@@ -40,8 +40,15 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(common: &'a Common, half: OwnedWriteHalf) -> Self {
-        Self { common, half, out: BytesMut::new(), turn: None, ahead: None }
+    /// `dht` if the other side takes part in the DHT.
+    pub(super) fn new(common: &'a Common, dht: bool, half: OwnedWriteHalf) -> Self {
+        let mut out = BytesMut::new();
+        out.extend_from_slice(&NativeHello::ours(common.shared.port, common.natives.shelf.hosts()));
+        let node = common.shared.dht.get().filter(|_| dht);
+        if let Some(port) = node.and_then(|node| node.port) {
+            Message::Port(port).encode(&mut out);
+        }
+        Self { common, half, out, turn: None, ahead: None }
     }
 
     pub(super) async fn run(&mut self) -> Ended {
@@ -52,8 +59,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn write(&mut self) -> Result<std::convert::Infallible, Ended> {
-        let Common { natives, shared, link, key } = self.common;
-        self.out.extend_from_slice(&NativeHello::ours(shared.port, natives.shelf.hosts()));
+        let Common { natives, link, key, .. } = self.common;
         loop {
             natives.fill(*key, link).await;
             while let Some(output) = link.with(|session| session.poll(self.turn.is_some())) {
