@@ -131,7 +131,7 @@ class Bench:
         fifo = os.path.join(folder, "fifo")
         os.mkfifo(fifo)
         command = [self.offswarm, "--home", folder, "get", self.url, "-o", fifo]
-        command += ["--torrent", self.torrent, "--peer", f"{LOOPBACK}:{port}"]
+        command += ["--swarm-only", "--torrent", self.torrent, "--peer", f"{LOOPBACK}:{port}"]
         reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         start = time.monotonic()
         process = subprocess.Popen(command, **{**QUIET, "stderr": subprocess.PIPE})

@@ -356,6 +356,10 @@ pub const MAX_QUESTIONS: usize = 16;
 /// Blocks taken back of one native peer that may still come.
 pub const MAX_CANCELLED: usize = 4_096;
 
+/// Bytes read from a native peer's socket when no message has begun: many small messages, or the
+/// beginning of a block.
+pub const NATIVE_READ_LEN: usize = 16 << 10;
+
 /// Native peers that we dial: each holds a megabyte or two while it sends.
 pub const MAX_NATIVE_PEERS: usize = 40;
 

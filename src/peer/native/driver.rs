@@ -16,7 +16,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout_at;
 
 use crate::id::BlockId;
-use crate::limits::PEER_READ_LEN;
+use crate::limits::NATIVE_READ_LEN;
 use crate::peer::extension::{HANDSHAKE, pex_peers};
 use crate::peer::front::{SHAKE, Shared};
 use crate::peer::handshake::Handshake;
@@ -142,8 +142,10 @@ impl Reader<'_> {
                     until = tokio::time::Instant::now() + SILENCE;
                 }
             }
-            if buffer.capacity() - buffer.len() < PEER_READ_LEN / 4 {
-                buffer.reserve(PEER_READ_LEN);
+            // Whoever decodes has made room for the rest of a message, and no more is read: a block
+            // has bytes of its own then, and is not copied.
+            if buffer.capacity() == buffer.len() {
+                buffer.reserve(NATIVE_READ_LEN);
             }
             let read = timeout_at(until, half.read_buf(&mut buffer)).await;
             let read = read.map_err(|_| Ended::Silent)??;

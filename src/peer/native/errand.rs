@@ -1,5 +1,6 @@
-//! What one fetch wants of native peers.
+//! What fetches want of native peers.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +8,16 @@ use crate::id::BlockId;
 use crate::peer::live::locked;
 use crate::source::{BlockSource, SourceStatus};
 
-use super::natives::{Natives, Needed, Wishes};
+use super::natives::{Natives, Needed, chosen};
+
+/// What one fetch wants.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) wanted: HashSet<BlockId>,
+    pub(super) came: u64,
+    /// Blocks that came since somebody asked for this.
+    pub(super) arrived: Vec<BlockId>,
+}
 
 /// Native peers as a source of blocks. They are dialled as long as this lives.
 #[derive(Debug)]
@@ -88,5 +98,55 @@ impl BlockSource for Errand {
 impl Drop for Errand {
     fn drop(&mut self) {
         self.natives.drop_wishes(&self.wishes);
+    }
+}
+
+/// What fetches want.
+impl Natives {
+    pub(super) fn add_wishes(&self) -> Arc<Mutex<Wishes>> {
+        let wishes = Arc::default();
+        locked(&self.wishes).push(Arc::clone(&wishes));
+        wishes
+    }
+
+    pub(super) fn drop_wishes(&self, wishes: &Arc<Mutex<Wishes>>) {
+        locked(&self.wishes).retain(|other| !Arc::ptr_eq(other, wishes));
+        let wanted: Vec<_> = locked(wishes).wanted.drain().collect();
+        self.unwant(&wanted);
+    }
+
+    /// Wants blocks of the peers.
+    pub(super) fn want(&self, ids: &[BlockId]) {
+        locked(&self.picker).want(ids.iter().copied());
+        self.wake_all();
+    }
+
+    /// Takes those back that no fetch wants any more.
+    pub(super) fn unwant(&self, ids: &[BlockId]) {
+        let wishes = locked(&self.wishes).clone();
+        for id in ids {
+            if wishes.iter().any(|one| locked(one).wanted.contains(id)) {
+                continue;
+            }
+            let cancel = locked(&self.picker).unwant(id);
+            self.take_back(id, &cancel);
+        }
+    }
+
+    /// Forgets wanted blocks that came otherwise. It reads the index of the store.
+    pub(in crate::peer) fn look_for_arrivals(&self) {
+        let in_flight = locked(&self.picker).all_in_flight();
+        let here = self.shelf.holds(&in_flight);
+        self.came_otherwise(&chosen(&in_flight, here.into_iter()));
+    }
+
+    pub(super) fn came_otherwise(&self, ids: &[BlockId]) {
+        for wishes in locked(&self.wishes).iter() {
+            let mut wishes = locked(wishes);
+            for id in ids {
+                wishes.wanted.remove(id);
+            }
+        }
+        self.unwant(ids);
     }
 }

@@ -193,6 +193,11 @@ impl Numbers {
         self.0.get(message.place()).copied().filter(|number| *number > 0)
     }
 
+    /// Whether it knows how to be given blocks.
+    fn know_pushes(&self) -> bool {
+        self.0.get(6).is_some_and(|number| *number > 0)
+    }
+
     /// Whether it knows all that is needed to ask for blocks and to be asked.
     #[must_use]
     pub fn suffice(&self) -> bool {
@@ -228,7 +233,7 @@ impl NativeHello {
             numbers,
             port: dict.integer("p").and_then(|n| u16::try_from(n).ok()).filter(|port| *port > 0),
             queue: queue.unwrap_or(MIN_NATIVE_QUEUE).min(MAX_NATIVE_QUEUE),
-            hosts: off.integer("h") == Some(1),
+            hosts: off.integer("h") == Some(1) && numbers.know_pushes(),
         })
     }
 

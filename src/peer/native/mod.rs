@@ -42,7 +42,8 @@
 //! | [`session`], `window` | one connection: a machine without socket or clock |
 //! | [`picker`] | which blocks are asked of which peer; no clock either |
 //! | [`shelf`] | the blocks here, as peers may see and change them |
-//! | [`natives`], `link`, `errand` | what all connections share; how a fetch uses them |
+//! | [`natives`], `link` | what all connections share |
+//! | [`errand`], `questions` | how a fetch uses them; what else they are asked |
 //! | `driver`, `serving` | one connection, the only place that reads and writes its socket |
 
 pub(super) mod driver;
@@ -51,6 +52,7 @@ mod link;
 pub mod message;
 pub mod natives;
 pub mod picker;
+mod questions;
 mod serving;
 pub mod session;
 pub mod shelf;

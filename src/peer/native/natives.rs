@@ -3,52 +3,30 @@
 //! All fetches want their blocks of the same peers, so that no block is asked for twice. Locks are
 //! taken one at a time, but for a picker's by whoever holds none.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use crate::id::BlockId;
-use crate::limits::MAX_ASKED;
 use crate::peer::content::Traffic;
 use crate::peer::live::locked;
 use crate::peer::picker::Key;
 use crate::peer::pool::Pool;
 
+use super::errand::Wishes;
 use super::link::Link;
 use super::picker::Picker;
+use super::questions::Answer;
 use super::session::Event;
 use super::shelf::Shelf;
 
-/// Peers asked at a time how much they use blocks: more than have a say in it.
-const ASKED_HOW_POPULAR: usize = 16;
-
-/// How long a question that is not urgent may take.
-const QUESTION: Duration = Duration::from_secs(10);
-
 /// Questions of the picker have this number.
 const PICKER: u64 = 0;
-
-/// An answer somebody waits for.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) have: Vec<bool>,
-    pub(super) uses: Vec<u8>,
-}
-
-/// What one fetch wants.
-#[derive(Debug, Default)]
-pub(super) struct Wishes {
-    pub(super) wanted: HashSet<BlockId>,
-    pub(super) came: u64,
-    /// Blocks that came since somebody asked for this.
-    pub(super) arrived: Vec<BlockId>,
-}
 
 /// A look at one native peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +45,11 @@ pub struct Natives {
     pub(super) picker: Mutex<Picker>,
     pub(super) links: Mutex<BTreeMap<Key, Arc<Link>>>,
     pub(in crate::peer) pool: Mutex<Pool>,
-    wishes: Mutex<Vec<Arc<Mutex<Wishes>>>>,
-    answers: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    pub(super) wishes: Mutex<Vec<Arc<Mutex<Wishes>>>>,
+    pub(super) answers: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     /// Peers served at a time; who waits is served in turn.
     pub(super) slots: Semaphore,
-    next: AtomicU64,
+    pub(super) next: AtomicU64,
     /// Addresses being dialled.
     pub(in crate::peer) dialling: AtomicUsize,
     /// Who needs peers to be there.
@@ -193,20 +171,6 @@ impl Natives {
     pub async fn settle(&self) {
         let shelf = Arc::clone(&self.shelf);
         let _ = spawn_blocking(move || shelf.settle()).await;
-    }
-
-    /// Asks some peers how much they use some of the blocks here.
-    pub async fn ask_how_popular(&self) {
-        let shelf = Arc::clone(&self.shelf);
-        let ids = spawn_blocking(move || shelf.sample(MAX_ASKED)).await.unwrap_or_default();
-        if ids.is_empty() {
-            return;
-        }
-        for peer in self.peers().into_iter().take(ASKED_HOW_POPULAR) {
-            // The answer goes to the shelf as it comes.
-            let _ = timeout(QUESTION, self.ask(peer.address, &ids)).await;
-        }
-        self.settle().await;
     }
 
     pub(super) fn count_received(&self, bytes: usize) {
@@ -363,7 +327,7 @@ impl Natives {
         self.tell_change();
     }
 
-    fn take_back(&self, id: &BlockId, keys: &[Key]) {
+    pub(super) fn take_back(&self, id: &BlockId, keys: &[Key]) {
         for (key, link) in self.all_links() {
             if keys.contains(&key) {
                 link.with(|session| session.cancel(&[*id]));
@@ -373,112 +337,7 @@ impl Natives {
     }
 }
 
-/// What fetches want.
-impl Natives {
-    pub(super) fn add_wishes(&self) -> Arc<Mutex<Wishes>> {
-        let wishes = Arc::default();
-        locked(&self.wishes).push(Arc::clone(&wishes));
-        wishes
-    }
-
-    pub(super) fn drop_wishes(&self, wishes: &Arc<Mutex<Wishes>>) {
-        locked(&self.wishes).retain(|other| !Arc::ptr_eq(other, wishes));
-        let wanted: Vec<_> = locked(wishes).wanted.drain().collect();
-        self.unwant(&wanted);
-    }
-
-    /// Wants blocks of the peers.
-    pub(super) fn want(&self, ids: &[BlockId]) {
-        locked(&self.picker).want(ids.iter().copied());
-        self.wake_all();
-    }
-
-    /// Takes those back that no fetch wants any more.
-    pub(super) fn unwant(&self, ids: &[BlockId]) {
-        let wishes = locked(&self.wishes).clone();
-        for id in ids {
-            if wishes.iter().any(|one| locked(one).wanted.contains(id)) {
-                continue;
-            }
-            let cancel = locked(&self.picker).unwant(id);
-            self.take_back(id, &cancel);
-        }
-    }
-
-    /// Forgets wanted blocks that came otherwise. It reads the index of the store.
-    pub(in crate::peer) fn look_for_arrivals(&self) {
-        let in_flight = locked(&self.picker).all_in_flight();
-        let here = self.shelf.holds(&in_flight);
-        self.came_otherwise(&chosen(&in_flight, here.into_iter()));
-    }
-
-    fn came_otherwise(&self, ids: &[BlockId]) {
-        for wishes in locked(&self.wishes).iter() {
-            let mut wishes = locked(wishes);
-            for id in ids {
-                wishes.wanted.remove(id);
-            }
-        }
-        self.unwant(ids);
-    }
-}
-
-/// Questions of others than the picker.
-impl Natives {
-    /// Asks a peer which of some blocks it has, and how much they are used: two lists as long as
-    /// `ids` (the second may be empty); `None` if the connection ends first.
-    pub async fn ask(&self, peer: SocketAddr, ids: &[BlockId]) -> Option<(Vec<bool>, Vec<u8>)> {
-        let link = self.link_to(peer)?;
-        let (mut have, mut uses) = (Vec::new(), Vec::new());
-        for ids in ids.chunks(MAX_ASKED) {
-            let answer = self.question(&link, |link, errand| {
-                link.with(|session| session.ask(errand, ids.to_vec(), true, Instant::now()));
-            });
-            let answer = answer.await?;
-            have.extend(answer.have);
-            uses.extend(answer.uses);
-        }
-        Some((have, uses))
-    }
-
-    /// Gives a block to a peer to keep: whether it has it now; `None` if the connection ends first.
-    pub async fn push(&self, peer: SocketAddr, id: BlockId) -> Option<bool> {
-        let link = self.link_to(peer)?;
-        let shelf = Arc::clone(&self.shelf);
-        let bytes = spawn_blocking(move || shelf.block(&id)).await.ok()??;
-        let answer = self.question(&link, |link, errand| {
-            link.with(|session| session.push(errand, id, bytes.clone(), Instant::now()));
-        });
-        answer.await?.have.first().copied()
-    }
-
-    fn link_to(&self, peer: SocketAddr) -> Option<Arc<Link>> {
-        let links = self.all_links().into_iter().map(|(_, link)| link);
-        links.filter(|link| link.is_greeted()).find(|link| link.address() == peer)
-    }
-
-    async fn question(&self, link: &Arc<Link>, ask: impl FnOnce(&Link, u64)) -> Option<Answer> {
-        let errand = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        locked(&self.answers).insert(errand, sender);
-        ask(link, errand);
-        link.wake.notify_one();
-        let answer = tokio::select! {
-            answer = answer => answer.ok(),
-            () = link.cancel.cancelled() => None,
-        };
-        locked(&self.answers).remove(&errand);
-        answer
-    }
-
-    fn tell(&self, errand: u64, answer: Answer) {
-        if let Some(asker) = locked(&self.answers).remove(&errand) {
-            let _ = asker.send(answer);
-        }
-    }
-}
-
-fn chosen(ids: &[BlockId], which: impl Iterator<Item = bool>) -> Vec<BlockId> {
+pub(super) fn chosen(ids: &[BlockId], which: impl Iterator<Item = bool>) -> Vec<BlockId> {
     ids.iter().copied().zip(which).filter(|(_, chosen)| *chosen).map(|(id, _)| id).collect()
 }
 

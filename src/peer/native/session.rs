@@ -162,13 +162,16 @@ impl Session {
         self.theirs.as_ref()
     }
 
-    /// Blocks that may be wanted now; 0 before the handshake.
+    /// Blocks that may be wanted now: none before the handshake, and none until a good part of the
+    /// window is free, so that not every block has a message of its own.
     #[must_use]
     pub fn room(&self) -> usize {
         if self.theirs.is_none() {
             return 0;
         }
-        self.window.size().saturating_sub(self.owed.len())
+        let size = self.window.size();
+        let room = size.saturating_sub(self.owed.len());
+        if room * 4 < size { 0 } else { room }
     }
 
     /// Blocks that are wanted of it.
@@ -335,7 +338,7 @@ impl Session {
     }
 
     fn came(&mut self, id: &BlockId, now: Instant) -> Result<(), Violation> {
-        let was_full = self.room() == 0;
+        let was_full = self.owed.len() * 4 > self.window.size() * 3;
         match self.settled(id, now) {
             Some(Some(since)) => {
                 self.window.came(now.saturating_duration_since(since), was_full);
