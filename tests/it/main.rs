@@ -26,6 +26,7 @@ mod krpc_simulation;
 mod limits;
 mod memory;
 mod metainfo_corpus;
+mod native_simulation;
 mod packs;
 mod peer_liars;
 mod peer_wire;
