@@ -27,6 +27,7 @@ mod limits;
 mod memory;
 mod metainfo_corpus;
 mod native_commands;
+mod native_simulation;
 mod packs;
 mod peer_liars;
 mod peer_wire;

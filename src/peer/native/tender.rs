@@ -21,6 +21,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// Between two messages of gossip to one peer (BEP 11: at least a minute).
 const GOSSIP_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a peer may give nothing before it makes place for others.
+const TRIAL: Duration = Duration::from_secs(10);
+
 /// How long a connection that we brought about is kept without anybody needing it.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -51,6 +54,7 @@ pub(in crate::peer) async fn tend(natives: Arc<Natives>, shared: Arc<Shared>) {
 async fn look_after(natives: &Arc<Natives>) {
     let now = Instant::now();
     let (needed, wanted) = (natives.is_needed(), locked(&natives.picker).wanted() > 0);
+    drop_the_useless(natives);
     for (_, link) in natives.all_links() {
         let stalled = link.with(|session| session.tick(now)).err();
         if let Some(violation) = &stalled {
@@ -72,6 +76,21 @@ async fn look_after(natives: &Arc<Natives>) {
     let looking = Arc::clone(natives);
     let _ = spawn_blocking(move || looking.look_for_arrivals()).await;
     natives.wake_all();
+}
+
+/// When there is no place for others, peers make it that give nothing though something is wanted.
+fn drop_the_useless(natives: &Natives) {
+    let links = natives.all_links();
+    if links.len() < MAX_NATIVE_PEERS || !natives.is_needed() {
+        return;
+    }
+    for (key, link) in links.iter().filter(|(_, link)| link.dialled && link.is_idle()) {
+        let standing = locked(&natives.picker).standing(*key);
+        let useless = standing.is_some_and(|one| one.silenced || one.has == 0);
+        if useless && locked(&link.busy).elapsed() >= TRIAL {
+            link.cancel.cancel();
+        }
+    }
 }
 
 fn dial_some(natives: &Arc<Natives>, shared: &Arc<Shared>) {
