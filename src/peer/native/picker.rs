@@ -101,6 +101,8 @@ pub struct Picker {
     /// Wanted blocks that no peer says it has.
     orphans: Tree,
     hurried: Option<BlockId>,
+    /// Blocks that came since nothing was wanted.
+    brought: usize,
 }
 
 impl Picker {
@@ -114,12 +116,16 @@ impl Picker {
             flights: BTreeMap::new(),
             orphans: Tree::default(),
             hurried: None,
+            brought: 0,
         }
     }
 
     /// Adds blocks to those that are wanted, in order of wish: how many were not yet.
     pub fn want(&mut self, ids: impl IntoIterator<Item = BlockId>) -> usize {
         let before = self.wishes.len();
+        if before == 0 {
+            self.brought = 0;
+        }
         for id in ids {
             if let Some(place) = self.wishes.add(id) {
                 self.orphans.insert(place);
@@ -157,6 +163,7 @@ impl Picker {
     /// The checked bytes of a block came from a peer.
     pub fn arrived(&mut self, key: Key, id: &BlockId, now: Instant) -> Arrived {
         let Some(place) = self.wishes.find(id) else { return Arrived::default() };
+        self.brought += 1;
         let mut late = Vec::new();
         if let Some(giver) = self.givers.get_mut(&key) {
             giver.gave(place, now);

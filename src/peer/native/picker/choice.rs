@@ -15,9 +15,9 @@ pub(super) const WINDOW: usize = 256;
 /// The end is when at most so many blocks for each peer are in flight.
 const LAST_FLIGHTS: usize = 2;
 
-/// Of the blocks in flight near the end, one in so many is wanted of a second peer at a time: of a
-/// small file all blocks are near the end, and not all of them are to be sent twice.
-const WANTED_AGAIN: usize = 4;
+/// The end is the last of so many parts of all that was wanted: of a small file not every block is to
+/// be sent twice because many peers have it.
+const LAST_PART: usize = 4;
 
 impl Picker {
     /// Blocks to be wanted now of a peer that has room for so many more, in order. They are in
@@ -144,19 +144,17 @@ impl Picker {
     /// Chooses of the last blocks those that others have owed for longest.
     fn choose_again(&self, key: Key, most: usize, now: Instant, chosen: &mut Vec<Place>) {
         let Some(giver) = self.givers.get(&key) else { return };
-        if self.flights.len() > LAST_FLIGHTS * self.givers.len() {
+        let part = ((self.brought + self.wanted()) / LAST_PART).max(1);
+        if self.flights.len() > part.min(LAST_FLIGHTS * self.givers.len()) {
             return;
         }
-        let again = self.flights.values().filter(|flight| flight.peers > 1).count();
-        let allowed = (self.flights.len() / WANTED_AGAIN).max(1).saturating_sub(again);
         let overdue = self
             .flights
             .iter()
             .filter(|(place, _)| !chosen.contains(place) && self.is_overdue(giver, **place, now));
         let mut overdue: Vec<_> = overdue.map(|(place, flight)| (flight.first, *place)).collect();
         overdue.sort_unstable();
-        let count = allowed.min(most - chosen.len());
-        chosen.extend(overdue.into_iter().map(|(_, place)| place).take(count));
+        chosen.extend(overdue.into_iter().map(|(_, place)| place).take(most - chosen.len()));
     }
 }
 
