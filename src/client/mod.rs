@@ -144,8 +144,8 @@ impl Client {
         if let Some(dht) = &mut options.dht {
             dht.state.get_or_insert_with(|| self.home.dht_state());
         }
-        let shelf = Arc::new(ClientShelf::new(self.clone()));
-        Swarms::start(self.blocks(), Arc::clone(&self.catalog), library, shelf, &options).await
+        let blocks = Arc::new(ClientShelf::new(self.clone()));
+        Swarms::start(self.blocks(), Arc::clone(&self.catalog), library, blocks, &options).await
     }
 
     /// Its folder.

@@ -69,7 +69,7 @@ type Joining<'s> = Pin<Box<dyn Future<Output = Result<Swarm, SwarmError>> + Send
 /// All swarms of one fetch. None is touched before the rung begins.
 pub(super) struct Slots<'s> {
     swarms: &'s Swarms,
-    slots: Vec<Slot>,
+    all: Vec<Slot>,
     joining: Vec<(usize, Joining<'s>)>,
     /// What the DHT says which torrents carry the URL, if that is not known for sure.
     records: Option<mpsc::Receiver<Record>>,
@@ -80,7 +80,7 @@ pub(super) struct Slots<'s> {
 
 /// Something that happened to the rung.
 pub(super) enum Step {
-    Joined(usize, Result<Swarm, SwarmError>),
+    Joined(usize, Box<Result<Swarm, SwarmError>>),
     Named(Record),
 }
 
@@ -97,14 +97,14 @@ impl<'s> Slots<'s> {
         let is_sure = own.is_some_and(|slot| slot.candidate.wanted.info.is_some());
         let descriptor = url.descriptor().filter(|_| asks && !is_sure && swarms.dht().is_some());
         let records = descriptor.map(|descriptor| swarms.records(descriptor));
-        Self { swarms, slots, joining: Vec::new(), records, begun: false, stale: true }
+        Self { swarms, all: slots, joining: Vec::new(), records, begun: false, stale: true }
     }
 
     /// Joins the swarms that are known, if that was not done.
     pub(super) fn begin(&mut self) {
         if !self.begun {
             self.begun = true;
-            for (at, slot) in self.slots.iter().enumerate() {
+            for (at, slot) in self.all.iter().enumerate() {
                 self.joining.push((at, join(self.swarms, slot.candidate.wanted.clone())));
             }
         }
@@ -126,19 +126,19 @@ impl<'s> Slots<'s> {
 
     /// Whether any swarm has turned out to be what it is.
     pub(super) fn any_known(&self) -> bool {
-        self.slots.iter().any(|slot| slot.swarm.is_some() || slot.refused.is_some())
+        self.all.iter().any(|slot| slot.swarm.is_some() || slot.refused.is_some())
     }
 
     /// Torrents that may have the blocks.
     pub(super) fn torrents(&self) -> u64 {
-        self.slots.iter().filter(|slot| slot.refused.is_none()).count() as u64
+        self.all.iter().filter(|slot| slot.refused.is_none()).count() as u64
     }
 
     /// The next thing that happens; never, if nothing can. Cancelling it loses nothing.
     pub(super) async fn step(&mut self) -> Step {
         let Self { joining, records, .. } = self;
         tokio::select! {
-            (at, joined) = first(joining) => Step::Joined(at, joined),
+            (at, joined) = first(joining) => Step::Joined(at, Box::new(joined)),
             record = next_record(records) => Step::Named(record),
         }
     }
@@ -152,16 +152,16 @@ impl<'s> Slots<'s> {
         survey: &Survey,
     ) -> Result<(), GetError> {
         match step {
-            Step::Joined(at, joined) => self.joined(at, joined),
+            Step::Joined(at, joined) => self.joined(at, *joined),
             Step::Named(record) => {
                 let known = |slot: &Slot| slot.candidate.wanted.infohash == record.infohash;
-                if !self.slots.iter().any(known) && record.blocks <= url.max_blocks() {
+                if !self.all.iter().any(known) && record.blocks <= url.max_blocks() {
                     let candidate = rumoured(url, ways, record.infohash, survey);
                     if self.begun {
                         let joining = join(self.swarms, candidate.wanted.clone());
-                        self.joining.push((self.slots.len(), joining));
+                        self.joining.push((self.all.len(), joining));
                     }
-                    self.slots.push(Slot::new(candidate));
+                    self.all.push(Slot::new(candidate));
                 }
                 Ok(())
             }
@@ -169,7 +169,7 @@ impl<'s> Slots<'s> {
     }
 
     fn joined(&mut self, at: usize, joined: Result<Swarm, SwarmError>) -> Result<(), GetError> {
-        let Some(slot) = self.slots.get_mut(at) else { return Ok(()) };
+        let Some(slot) = self.all.get_mut(at) else { return Ok(()) };
         match joined {
             Ok(swarm) => slot.swarm = Some(swarm),
             Err(error) if slot.candidate.rumoured => slot.refuse(error),
@@ -181,7 +181,7 @@ impl<'s> Slots<'s> {
 
     /// Gives up torrents of rumour that turn out to be something else.
     pub(super) fn refuse_rumours(&mut self) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.candidate.rumoured) {
+        for slot in self.all.iter_mut().filter(|slot| slot.candidate.rumoured) {
             if let Some(Err(error)) = slot.swarm.as_ref().map(Swarm::wanted) {
                 slot.refuse(error);
                 self.stale = true;
@@ -191,15 +191,15 @@ impl<'s> Slots<'s> {
 
     /// Whether everything that is wanted has come; an error if it cannot any more.
     pub(super) fn has_come(&self) -> Result<bool, GetError> {
-        let given_up = self.slots.iter().filter(|slot| slot.refused.is_some()).count();
-        let any = self.slots.len() > self.joining.len() + given_up;
+        let given_up = self.all.iter().filter(|slot| slot.refused.is_some()).count();
+        let any = self.all.len() > self.joining.len() + given_up;
         Ok(self.begun && any && self.wanted()? == 0)
     }
 
     /// Pieces that are wanted and have not come; an error if they cannot any more.
     pub(super) fn wanted(&self) -> Result<u64, GetError> {
         let mut wanted = 0;
-        for slot in &self.slots {
+        for slot in &self.all {
             match slot.swarm.as_ref().map(Swarm::wanted) {
                 Some(Ok(count)) => wanted += u64::from(count),
                 // What is given up the next time.
@@ -214,7 +214,7 @@ impl<'s> Slots<'s> {
     /// Wants what is missing of whoever has it: how many pieces were not wanted yet.
     pub(super) fn want(&mut self, survey: &Survey, plan: &Plan) -> u64 {
         let (mut left, mut new) = (plan.known.clone(), 0);
-        for slot in &mut self.slots {
+        for slot in &mut self.all {
             let Some(swarm) = &slot.swarm else { continue };
             slot.had = swarm.status().came;
             match &slot.places {
@@ -233,7 +233,7 @@ impl<'s> Slots<'s> {
 
     /// Looks whether blocks have come otherwise.
     pub(super) fn look_for_arrivals(&self, blocks: &[(u64, BlockId)]) {
-        for slot in &self.slots {
+        for slot in &self.all {
             if let Some(swarm) = &slot.swarm {
                 swarm.look_for_arrivals(slot.numbers(blocks));
             }
@@ -242,7 +242,7 @@ impl<'s> Slots<'s> {
 
     /// Asks first for the block that a stream waits for.
     pub(super) fn prefer(&self, awaited: BlockId, survey: &Survey) {
-        for slot in &self.slots {
+        for slot in &self.all {
             let place = match &slot.places {
                 Some(places) => places.get(&awaited).copied(),
                 // Until the descriptor is here nothing is wanted more than its blocks.
@@ -259,7 +259,7 @@ impl<'s> Slots<'s> {
 
     /// How they stand together.
     pub(super) fn status(&self) -> SwarmStatus {
-        let all = self.slots.iter().map(|slot| slot.status(self.swarms));
+        let all = self.all.iter().map(|slot| slot.status(self.swarms));
         all.fold(SwarmStatus::default(), |sum, one| SwarmStatus {
             blocks: sum.blocks + one.blocks,
             have: sum.have + one.have,
@@ -274,12 +274,12 @@ impl<'s> Slots<'s> {
     /// Blocks that have come since the plan was made.
     pub(super) fn came_since(&self) -> u64 {
         let came = |slot: &Slot| Some(slot.swarm.as_ref()?.status().came.saturating_sub(slot.had));
-        self.slots.iter().filter_map(came).sum()
+        self.all.iter().filter_map(came).sum()
     }
 
     /// Is over when a swarm changes after this was called.
     pub(super) fn any_change(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut joined = self.slots.iter().filter_map(|slot| slot.swarm.as_ref());
+        let mut joined = self.all.iter().filter_map(|slot| slot.swarm.as_ref());
         let change = match (joined.next(), joined.next()) {
             (Some(swarm), None) => Some(swarm.changed()),
             // With several, the ticks must do.
@@ -310,18 +310,18 @@ impl<'s> Slots<'s> {
                 status.peers,
             )
         };
-        let slots = self.slots.iter().filter(|_| self.begun);
+        let slots = self.all.iter().filter(|_| self.begun);
         slots.map(swarm).collect()
     }
 
     /// Why the first torrent of rumour was given up.
     pub(super) fn refusal(&mut self) -> Option<SwarmError> {
-        self.slots.iter_mut().find_map(|slot| slot.refused.take())
+        self.all.iter_mut().find_map(|slot| slot.refused.take())
     }
 
     /// The URL's own torrent, if it was joined.
     pub(super) fn info(&self) -> Option<Joined> {
-        let slot = self.slots.iter().find(|slot| slot.places.is_none())?;
+        let slot = self.all.iter().find(|slot| slot.places.is_none())?;
         let info = slot.swarm.as_ref()?.info()?.clone();
         let trackers = slot.candidate.wanted.sources.trackers.iter();
         Some(Joined { info, trackers: trackers.map(|one| one.url().to_string()).collect() })
@@ -329,7 +329,7 @@ impl<'s> Slots<'s> {
 
     /// Leaves all swarms.
     pub(super) async fn leave(&mut self) {
-        for swarm in self.slots.drain(..).filter_map(|slot| slot.swarm) {
+        for swarm in self.all.drain(..).filter_map(|slot| slot.swarm) {
             self.swarms.leave(swarm).await;
         }
     }

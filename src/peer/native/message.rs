@@ -189,18 +189,18 @@ impl Numbers {
         Self(NAMES.map(|(_, number)| number))
     }
 
-    fn of(&self, message: &NativeMessage) -> Option<u8> {
+    fn of(self, message: &NativeMessage) -> Option<u8> {
         self.0.get(message.place()).copied().filter(|number| *number > 0)
     }
 
     /// Whether it knows how to be given blocks.
-    fn know_pushes(&self) -> bool {
+    fn know_pushes(self) -> bool {
         self.0.get(6).is_some_and(|number| *number > 0)
     }
 
     /// Whether it knows all that is needed to ask for blocks and to be asked.
     #[must_use]
-    pub fn suffice(&self) -> bool {
+    pub fn suffice(self) -> bool {
         self.0.iter().take(5).all(|number| *number > 0)
     }
 }
@@ -364,8 +364,8 @@ mod tests {
         assert_eq!(body(&[]), Err(NativeError::Ids(3)));
         assert_eq!(body(&[7; 33]), Err(NativeError::Ids(3)));
         assert_eq!(body(&[7; 64]), Ok(Some(NativeMessage::Want(vec![id(7), id(7)]))));
-        assert!(body(&[7; 32 * MAX_ASKED]).is_ok());
-        assert_eq!(body(&[7; 32 * (MAX_ASKED + 1)]), Err(NativeError::Ids(3)));
+        assert!(body(&vec![7; 32 * MAX_ASKED]).is_ok());
+        assert_eq!(body(&vec![7; 32 * (MAX_ASKED + 1)]), Err(NativeError::Ids(3)));
         let bare = NativeMessage::decode(4, &Bytes::from_static(b"d2:id3:abce"));
         assert_eq!(bare, Err(NativeError::Ids(4)));
         let bits = NativeMessage::decode(2, &Bytes::from_static(b"de"));

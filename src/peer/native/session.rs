@@ -265,7 +265,7 @@ impl Session {
             }
             NativeMessage::Lack(ids) => {
                 for id in &ids {
-                    self.settled(id, now).ok_or(Violation::Unasked(*id))?;
+                    self.settled(id, now)?;
                 }
                 return Ok(Some(Event::Lack(ids)));
             }
@@ -339,22 +339,19 @@ impl Session {
 
     fn came(&mut self, id: &BlockId, now: Instant) -> Result<(), Violation> {
         let was_full = self.owed.len() * 4 > self.window.size() * 3;
-        match self.settled(id, now) {
-            Some(Some(since)) => {
-                self.window.came(now.saturating_duration_since(since), was_full);
-                Ok(())
-            }
-            Some(None) => Ok(()),
-            None => Err(Violation::Unasked(*id)),
+        let since = self.settled(id, now)?;
+        if let Some(since) = since {
+            self.window.came(now.saturating_duration_since(since), was_full);
         }
+        Ok(())
     }
 
-    /// A want has its answer: since when it was wanted, or `Some(None)` if it was taken back.
-    fn settled(&mut self, id: &BlockId, now: Instant) -> Option<Option<Instant>> {
+    /// A want has its answer: since when it was wanted, or `None` if it was taken back.
+    fn settled(&mut self, id: &BlockId, now: Instant) -> Result<Option<Instant>, Violation> {
         self.gave = now;
         match self.owed.remove(id) {
-            Some(since) => Some(Some(since)),
-            None => self.cancelled.remove(id).then_some(None),
+            None if !self.cancelled.remove(id) => Err(Violation::Unasked(*id)),
+            since => Ok(since),
         }
     }
 }
