@@ -13,7 +13,6 @@ import hashlib
 import os
 import random
 import re
-import select
 import shutil
 import socket
 import statistics
@@ -22,7 +21,7 @@ import subprocess
 import sys
 import time
 
-from swarm import LOOPBACK, PATIENCE, QUIET, cpu, readable
+from swarm import LOOPBACK, PATIENCE, QUIET, cpu, until_all_is_here
 
 BLOCK = 131_072
 NODES = 10
@@ -97,23 +96,11 @@ class Bench:
         """One download: its seconds, and the CPU seconds of all sides."""
         folder = os.path.join(self.place, "leech")
         os.mkdir(folder)
-        fifo = os.path.join(folder, "fifo")
-        os.mkfifo(fifo)
-        command = [self.program, "--home", folder, "get", self.url, "-o", fifo, *how]
+        command = [self.program, "--home", folder, "get", self.url, *how]
         for _, port in nodes:
             command += ["--peer" if "--swarm-only" in how else "--native-peer", f"{LOOPBACK}:{port}"]
-        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         before, ours = sum(cpu(process.pid) for process, _ in nodes), os.times()
-        start = time.monotonic()
-        process = subprocess.Popen(command, **{**QUIET, "stderr": subprocess.PIPE})
-        # The first bytes of the file come when all blocks are there.
-        while not select.select([reader], [], [], 1)[0] or not readable(reader):
-            if process.poll() is not None or time.monotonic() - start > PATIENCE:
-                process.kill()
-                sys.exit(f"offswarm does not get the file: {process.communicate()[1]}")
-        seconds = time.monotonic() - start
-        os.close(reader)
-        process.communicate()
+        seconds = until_all_is_here(command, folder)
         now = os.times()
         spent = now.children_user + now.children_system - ours.children_user - ours.children_system
         spent += sum(cpu(process.pid) for process, _ in nodes) - before

@@ -128,22 +128,28 @@ class Bench:
         return float(self.run(command))
 
     def get_offswarm(self, _, folder, port):
-        fifo = os.path.join(folder, "fifo")
-        os.mkfifo(fifo)
-        command = [self.offswarm, "--home", folder, "get", self.url, "-o", fifo]
+        command = [self.offswarm, "--home", folder, "get", self.url]
         command += ["--swarm-only", "--torrent", self.torrent, "--peer", f"{LOOPBACK}:{port}"]
-        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        start = time.monotonic()
-        process = subprocess.Popen(command, **{**QUIET, "stderr": subprocess.PIPE})
-        # The first bytes of the file come when all blocks are there.
-        while not select.select([reader], [], [], 1)[0] or not readable(reader):
-            if process.poll() is not None or time.monotonic() - start > PATIENCE:
-                process.kill()
-                sys.exit(f"offswarm does not get the file: {process.communicate()[1]}")
-        seconds = time.monotonic() - start
-        os.close(reader)
-        process.communicate()
-        return seconds
+        return until_all_is_here(command, folder)
+
+
+def until_all_is_here(command, folder):
+    """Seconds from the start of a get until its store has the last block."""
+    fifo = os.path.join(folder, "fifo")
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    start = time.monotonic()
+    quiet = {**QUIET, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([*command, "-o", fifo], **quiet)
+    # The first bytes of the file come when all blocks are there.
+    while not select.select([reader], [], [], 1)[0] or not readable(reader):
+        if process.poll() is not None or time.monotonic() - start > PATIENCE:
+            process.kill()
+            sys.exit(f"offswarm does not get the file: {process.communicate()[1]}")
+    seconds = time.monotonic() - start
+    os.close(reader)
+    process.communicate()
+    return seconds
 
 
 def readable(reader):
