@@ -2,7 +2,9 @@
 //!
 //! Native peers are asked which of the blocks they have, and the peers of the URL's swarm say it of
 //! themselves. Who is both counts once. What is here does not count, nor does a web seed, which says
-//! nothing. A peer's word is taken for it: the count is an estimate, not a proof.
+//! nothing. A native peer must give one of the blocks that it says it has, chosen at random (it is
+//! stored here, if it was not): else whoever claims everything would keep copies from being made. For
+//! the rest its word is taken: the count is an estimate, not a proof.
 
 mod making;
 
@@ -10,6 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rand::seq::IteratorRandom;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -108,6 +111,12 @@ impl Holder {
     fn has(&self, at: usize) -> bool {
         self.has.get(at).copied().unwrap_or_default()
     }
+}
+
+/// One of the blocks that a peer says it has, at random.
+fn any_of(blocks: &[BlockId], has: &[bool]) -> Option<BlockId> {
+    let claimed = blocks.iter().zip(has).filter(|(_, has)| **has).map(|(id, _)| *id);
+    claimed.choose(&mut rand::rng())
 }
 
 /// The network, while copies are counted and made.
@@ -227,7 +236,14 @@ impl Network {
                 let until = self.deadline.max(Instant::now() + LOOK_AT_LEAST * 10);
                 asked.spawn(async move {
                     let answer = timeout_at(until, natives.ask(peer.address, &order)).await;
-                    let (has, _) = answer.ok().flatten()?;
+                    let (mut has, _) = answer.ok().flatten()?;
+                    if let Some(claimed) = any_of(&order, &has) {
+                        let proof = natives.prove(peer.address, claimed);
+                        if timeout_at(until, proof).await != Ok(true) {
+                            tracing::info!(liar = %peer.address, "a peer has not what it says");
+                            has.fill(false);
+                        }
+                    }
                     Some(Holder { address: peer.address, hosts: peer.hosts, has })
                 });
             }

@@ -90,13 +90,13 @@ impl Client {
     /// Keeps a block for others, durably, if the share allows it. It waits for the disk.
     pub fn host(&self, block: &Block) -> Result<Hosted, UpkeepError> {
         let _counting = self.counting();
+        if self.store.presence(&block.id())? == Presence::Held {
+            return Ok(Hosted::Held);
+        }
         let room = match self.hosting.room {
             Ok(room) => room,
             Err(why) => return Ok(Hosted::Refused(why)),
         };
-        if self.store.presence(&block.id())? == Presence::Held {
-            return Ok(Hosted::Held);
-        }
         let mut tally = self.hosting.tally();
         if self.catalog.is_hosted(&block.id())? {
             // It was evicted or found damaged, and comes anew.

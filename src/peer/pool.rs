@@ -1,6 +1,6 @@
 //! Addresses of peers, and which to dial when. A machine without a clock: time is an argument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -60,10 +60,17 @@ impl Pool {
         self.0.is_empty()
     }
 
-    /// Addresses that were never dialled, or never in vain.
+    /// Addresses that were never dialled in vain, or not since somebody of use was there.
     #[must_use]
-    pub fn untried(&self) -> usize {
-        self.0.values().filter(|entry| !entry.busy && entry.failures == 0).count()
+    pub fn open(&self) -> HashSet<SocketAddr> {
+        let open = self.0.iter().filter(|(_, entry)| entry.failures == 0);
+        open.map(|(peer, _)| *peer).collect()
+    }
+
+    /// Addresses that the user named.
+    #[must_use]
+    pub fn named(&self) -> HashSet<SocketAddr> {
+        self.0.iter().filter(|(_, entry)| entry.named).map(|(peer, _)| *peer).collect()
     }
 
     /// The next address to dial, if one is due; it is busy until [`ended`](Self::ended).

@@ -27,6 +27,9 @@ const MINGLE_FIRST: Duration = Duration::from_secs(60);
 /// How often we ask: what others store changes slowly.
 const MINGLE_EVERY: Duration = Duration::from_secs(3600);
 
+/// How long neighbours take to answer on the local network.
+const NEIGHBOURS: Duration = Duration::from_secs(1);
+
 /// How long it takes to meet some peers.
 const MEETING: Duration = Duration::from_secs(5);
 
@@ -106,13 +109,19 @@ impl Swarms {
     #[must_use]
     pub fn look_for_natives(&self, descriptor: Option<BlockId>) -> Looking {
         let stop = CancellationToken::new();
-        let (asked, is_asked) = watch::channel(self.announcer.is_none());
+        let (asked, is_asked) = watch::channel(self.announcer.is_none() && !self.lan);
         if let Some(announcer) = &self.announcer {
             let (announcer, natives) = (Arc::clone(announcer), Arc::clone(&self.natives));
             let stop = stop.clone();
             self.tasks.spawn(async move {
                 let look = look_again(&announcer, &natives, descriptor, &asked);
                 stop.run_until_cancelled(look).await;
+            });
+        } else if self.lan {
+            let stop = stop.clone();
+            self.tasks.spawn(async move {
+                stop.run_until_cancelled(tokio::time::sleep(NEIGHBOURS)).await;
+                asked.send_replace(true);
             });
         }
         Looking { _stop: stop.drop_guard(), asked: is_asked }

@@ -95,6 +95,8 @@ pub struct Swarms {
     identity: Identity,
     pub(super) announcer: Option<Arc<Announcer>>,
     pub(super) natives: Arc<Natives>,
+    /// Whether neighbours are looked for.
+    pub(super) lan: bool,
     stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -206,6 +208,7 @@ impl Swarms {
             identity: Identity { peer_id, port, key: rand::random() },
             announcer,
             natives,
+            lan: options.native.lan,
             stop,
             tasks,
         })

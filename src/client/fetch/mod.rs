@@ -150,7 +150,7 @@ impl Client {
             return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
-        if candidates.is_empty() && ways.swarms.dht.is_none() && !ways.names_natives(url) {
+        if candidates.is_empty() && ways.swarms.dht.is_none() && !ways.may_meet_natives(url) {
             let why = "nobody (the URL names no swarm and no peer, and the DHT is not asked)";
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
@@ -158,6 +158,7 @@ impl Client {
         let slots = Slots::new(&swarms, url, candidates, ways.rungs != Rungs::NativeOnly);
         let mut task = Task::new(self, url, ways, stop, &swarms, (survey, slots));
         let end = task.run(watch).await;
+        swarms.natives().counted().await;
         let native = task.native.as_ref().map(NativeRung::status).unwrap_or_default();
         let (asked, info, came) = (task.asked(), task.slots.info(), task.slots.status().came);
         let swarm_received = task.slots.status().received;

@@ -86,12 +86,16 @@ impl NativeRung {
         self.errand.in_flight().into_iter().collect()
     }
 
-    /// Whether nothing is to be expected of those who are known.
+    /// Whether nothing is to be expected of those who are known. Whom the user named is expected to
+    /// come, even if nobody is there now.
     pub(super) fn is_hopeless(&self) -> bool {
         let status = self.status();
         let nobody_has =
-            status.peers == 0 || self.errand.unclaimed(usize::MAX).len() == self.wanted();
-        status.prospects == 0 && status.in_flight == 0 && nobody_has
+            || status.peers == 0 || self.errand.unclaimed(usize::MAX).len() == self.wanted();
+        status.prospects == 0
+            && status.in_flight == 0
+            && !self.errand.awaits_named()
+            && nobody_has()
     }
 
     /// Who was asked, in words.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::id::BlockId;
 use crate::limits::BLOCK_LEN;
 use crate::off::OffUrl;
+use crate::source::SourceStatus;
 use crate::store::Presence;
 use crate::swarm::session::Swarms;
 
@@ -58,6 +59,8 @@ pub(super) struct Task<'a> {
     pub(super) native: Option<NativeRung>,
     pub(super) slots: Slots<'a>,
     share: Share,
+    /// Whether nothing was to be expected of native peers when what is wanted was decided.
+    hopeless: bool,
     /// When what is here may be looked at again.
     next_look: Instant,
     /// Since when those that were asked have given all they have, and it is not enough.
@@ -90,6 +93,7 @@ impl<'a> Task<'a> {
             native,
             slots,
             share: Share::Nothing,
+            hopeless: false,
             next_look: started,
             exhausted: None,
         }
@@ -146,6 +150,7 @@ impl<'a> Task<'a> {
             let end = block_in_place(|| self.decide())?;
             self.next_look = Instant::now() + began.elapsed() * LOOK_SHARE;
             match end {
+                Some(End::Exhausted) if self.may_wait_long() => self.exhausted = None,
                 Some(End::Exhausted) if self.may_turn_up() => {
                     self.exhausted.get_or_insert_with(Instant::now);
                 }
@@ -165,9 +170,19 @@ impl<'a> Task<'a> {
         Ok(None)
     }
 
+    /// Whether there is somebody to wait for until patience ends: nobody knows of a torrent yet, or
+    /// neighbours may come, who do not answer everybody at once.
+    fn may_wait_long(&self) -> bool {
+        let no_torrent = self.slots.may_be_named_more() && !self.slots.any_known();
+        no_torrent || (self.native.is_some() && self.ways.swarms.native.lan)
+    }
+
     /// Whether somebody who is not known yet may have what is missing.
     fn may_turn_up(&self) -> bool {
-        let natives = self.native.is_some() && self.swarms.dht().is_some();
+        let searched = self.swarms.dht().is_some();
+        let unreached = |status: SourceStatus| status.known > status.peers;
+        let natives =
+            self.native.as_ref().is_some_and(|native| searched || unreached(native.status()));
         (self.slots.may_be_named_more() && self.slots.any_known()) || natives
     }
 
@@ -207,7 +222,7 @@ impl<'a> Task<'a> {
 
     /// Whether what is wanted must be decided anew.
     fn is_due(&self) -> Result<bool, GetError> {
-        if self.slots.stale {
+        if self.slots.stale || self.has_hope_changed() {
             return Ok(true);
         }
         if Instant::now() < self.next_look || self.exhausted.is_some() {
@@ -215,6 +230,11 @@ impl<'a> Task<'a> {
         }
         let natives_done = self.native.as_ref().is_some_and(|native| native.wanted() == 0);
         Ok(natives_done || self.slots.has_come()? || self.has_frontier_come())
+    }
+
+    /// Whether native peers are expected to give something, and were not, or the other way round.
+    fn has_hope_changed(&self) -> bool {
+        self.native.as_ref().is_some_and(|native| native.is_hopeless() != self.hopeless)
     }
 
     /// Whether the block has come behind which nothing is known.
@@ -235,18 +255,20 @@ impl<'a> Task<'a> {
         if self.survey.complete && self.plan.is_empty() {
             return Ok(Some(End::Complete));
         }
-        let mut hopeless = true;
+        self.hopeless = true;
         if let Some(native) = &mut self.native {
             let ids: Vec<_> = self.plan.known.iter().map(|(_, id)| *id).collect();
-            wanted += native.want(&ids) as u64;
-            hopeless = native.is_hopeless();
+            let new = native.want(&ids) as u64;
+            wanted += new;
+            // What is new has to be looked at once more.
+            self.hopeless = new == 0 && native.is_hopeless();
         }
         if self.slots.has_begun() {
             self.numbers = self.plan.known.iter().map(|(number, id)| (*id, *number)).collect();
             let part = self.part();
             wanted += self.slots.want(&self.survey, &part);
         }
-        let more = self.slots.is_joining() || !hopeless;
+        let more = self.slots.is_joining() || !self.hopeless;
         let begun = self.slots.has_begun() || !self.ladder.asks_swarms();
         Ok((wanted == 0 && !more && begun).then_some(End::Exhausted))
     }
@@ -263,7 +285,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn native_status(&self) -> crate::source::SourceStatus {
+    fn native_status(&self) -> SourceStatus {
         self.native.as_ref().map(NativeRung::status).unwrap_or_default()
     }
 

@@ -46,10 +46,11 @@ pub struct Ways {
 }
 
 impl Ways {
-    /// Whether anybody is named who may turn out to be a native peer.
-    pub(super) fn names_natives(&self, url: &OffUrl) -> bool {
+    /// Whether there is anybody who may turn out to be a native peer: somebody who is named, or a
+    /// neighbour.
+    pub(super) fn may_meet_natives(&self, url: &OffUrl) -> bool {
         let named = self.peers.len() + self.swarms.native.peers.len() + url.hints.peers.len();
-        self.rungs != Rungs::SwarmOnly && named > 0
+        self.rungs != Rungs::SwarmOnly && (named > 0 || self.swarms.native.lan)
     }
 }
 

@@ -94,23 +94,18 @@ impl Connection {
         // Whoever waits for an answer learns that none will come.
         common.link.cancel.cancel();
         common.natives.detach(key);
-        if let Ended::Liar(id) = &ended {
-            tracing::info!(liar = %remote, %id, "a native peer gave wrong bytes; it is banned");
-            common.ban();
-        }
         (ended, common.link.is_greeted())
     }
 }
 
-impl Common {
-    /// Neither dials the peer again nor lets it in, for a while.
-    fn ban(&self) {
-        self.shared.ban(self.link.remote);
-        let listens = *locked(&self.link.listens);
-        if let Some(listens) = listens {
-            self.shared.ban(listens);
-            locked(&self.natives.pool).ban(listens);
-        }
+/// Neither dials a peer again that gave other bytes than a block nor lets it in, for a while.
+pub(super) fn ban(natives: &Natives, shared: &Shared, link: &Link, id: BlockId) {
+    tracing::info!(liar = %link.remote, %id, "a native peer gave wrong bytes; it is banned");
+    shared.ban(link.remote);
+    let listens = *locked(&link.listens);
+    if let Some(listens) = listens {
+        shared.ban(listens);
+        locked(&natives.pool).ban(listens);
     }
 }
 
@@ -196,8 +191,7 @@ impl Reader<'_> {
         if let (false, Some(port)) = (link.dialled, hello.port) {
             *locked(&link.listens) = Some(SocketAddr::new(link.remote.ip(), port));
         }
-        link.with(|session| session.greeted(hello));
-        natives.greeted(*key, link);
+        natives.greeted(*key, link, hello);
         Ok(())
     }
 
@@ -207,8 +201,8 @@ impl Reader<'_> {
             && !uses.is_empty()
         {
             let told: Vec<_> = ids.iter().copied().zip(uses.iter().copied()).collect();
-            let (shelf, peer) = (Arc::clone(&natives.shelf), link.address());
-            let _ = tokio::task::spawn_blocking(move || shelf.heard_of_uses(peer, &told)).await;
+            let (blocks, peer) = (Arc::clone(&natives.shelf), link.address());
+            let _ = tokio::task::spawn_blocking(move || blocks.heard_of_uses(peer, &told)).await;
         }
         natives.answered(key, link, event);
     }
@@ -220,17 +214,21 @@ impl Reader<'_> {
         link.wake.notify_one();
         let Ok(permit) = shared.checks.acquire().await else { return Ok(()) };
         permit.forget();
+        natives.arrives(id);
         let (natives, task_shared, link, key) =
             (Arc::clone(natives), Arc::clone(shared), Arc::clone(link), *key);
         shared.tasks.spawn(async move {
-            let shelf = Arc::clone(&natives.shelf);
-            let taken = tokio::task::spawn_blocking(move || shelf.take(id, bytes)).await;
+            let blocks = Arc::clone(&natives.shelf);
+            let taken = tokio::task::spawn_blocking(move || blocks.take(id, bytes)).await;
             task_shared.checks.add_permits(1);
             match taken {
                 Ok(Taken::Kept) => natives.came(key, &id),
                 Ok(Taken::Wrong) => {
                     natives.spoilt(key, &id, None);
-                    link.lied(id);
+                    // Here, because its connection may have ended meanwhile.
+                    if link.lied(id) {
+                        ban(&natives, &task_shared, &link, id);
+                    }
                 }
                 Ok(Taken::Refused) => natives.spoilt(key, &id, Some("it is refused".into())),
                 Ok(Taken::Failed(why)) => natives.spoilt(key, &id, Some(why)),

@@ -35,6 +35,14 @@ impl Natives {
     }
 }
 
+impl Errand {
+    /// Whether somebody is not reached whom the user named.
+    #[must_use]
+    pub fn awaits_named(&self) -> bool {
+        self.natives.awaits_named()
+    }
+}
+
 impl BlockSource for Errand {
     fn want(&self, ids: &[BlockId]) -> usize {
         let mut wishes = locked(&self.wishes);
@@ -141,12 +149,15 @@ impl Natives {
     }
 
     pub(super) fn came_otherwise(&self, ids: &[BlockId]) {
+        // What is in the store because a peer gave it a moment ago is counted by whoever stores it.
+        let arriving = locked(&self.arriving).clone();
+        let ids: Vec<_> = ids.iter().filter(|id| !arriving.contains(id)).copied().collect();
         for wishes in locked(&self.wishes).iter() {
             let mut wishes = locked(wishes);
-            for id in ids {
+            for id in &ids {
                 wishes.wanted.remove(id);
             }
         }
-        self.unwant(ids);
+        self.unwant(&ids);
     }
 }

@@ -62,6 +62,11 @@ impl Link {
         self.with(|session| session.theirs().is_some())
     }
 
+    /// Whether it has introduced itself and owes no answer.
+    pub(super) fn is_heard(&self) -> bool {
+        self.with(|session| session.theirs().is_some() && session.unanswered() == 0)
+    }
+
     /// Whether neither side wants anything of the other.
     pub(super) fn is_idle(&self) -> bool {
         self.with(|session| session.owed() + session.unanswered() + session.to_serve() == 0)
@@ -72,10 +77,11 @@ impl Link {
         *locked(&self.busy) = Instant::now();
     }
 
-    /// It gave other bytes than this block.
-    pub(super) fn lied(&self, id: BlockId) {
-        let _ = self.lie.set(id);
+    /// It gave other bytes than this block: whether that is the first time.
+    pub(super) fn lied(&self, id: BlockId) -> bool {
+        let first = self.lie.set(id).is_ok();
         self.wake.notify_one();
+        first
     }
 
     /// The block that it gave other bytes for, if it did.

@@ -3,7 +3,7 @@
 //! All fetches want their blocks of the same peers, so that no block is asked for twice. Locks are
 //! taken one at a time, but for a picker's by whoever holds none.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,7 @@ use crate::peer::pool::Pool;
 
 use super::errand::Wishes;
 use super::link::Link;
+use super::message::NativeHello;
 use super::picker::Picker;
 use super::questions::Answer;
 use super::session::Event;
@@ -46,7 +47,11 @@ pub struct Natives {
     pub(super) links: Mutex<BTreeMap<Key, Arc<Link>>>,
     pub(in crate::peer) pool: Mutex<Pool>,
     pub(super) wishes: Mutex<Vec<Arc<Mutex<Wishes>>>>,
+    /// Blocks that came of peers and are being checked and stored.
+    pub(super) arriving: Mutex<HashSet<BlockId>>,
     pub(super) answers: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    /// Blocks that one peer alone is to give, to show that it has them.
+    pub(super) proofs: Mutex<HashMap<(Key, BlockId), oneshot::Sender<bool>>>,
     /// Peers served at a time; who waits is served in turn.
     pub(super) slots: Semaphore,
     pub(super) next: AtomicU64,
@@ -79,7 +84,9 @@ impl Natives {
             links: Mutex::default(),
             pool: Mutex::default(),
             wishes: Mutex::default(),
+            arriving: Mutex::default(),
             answers: Mutex::default(),
+            proofs: Mutex::default(),
             slots: Semaphore::new(slots),
             next: AtomicU64::new(PICKER + 1),
             dialling: AtomicUsize::new(0),
@@ -141,12 +148,26 @@ impl Natives {
     /// reached yet, or not heard yet.
     #[must_use]
     pub fn prospects(&self) -> usize {
-        let untried = locked(&self.pool).untried();
-        let open = |link: &Arc<Link>| {
-            link.with(|session| session.theirs().is_none() || session.unanswered() > 0)
-        };
-        let unheard = self.all_links().iter().filter(|(_, link)| open(link)).count();
-        untried + self.dialling.load(Ordering::Acquire) + unheard
+        // The addresses before the links: who is on the way from one to the other counts, too.
+        let mut open = locked(&self.pool).open();
+        for (_, link) in self.all_links() {
+            if link.is_heard() {
+                open.remove(&link.address());
+            } else {
+                open.insert(link.address());
+            }
+        }
+        open.len()
+    }
+
+    /// Whether somebody is not reached whom the user named.
+    #[must_use]
+    pub fn awaits_named(&self) -> bool {
+        let mut named = locked(&self.pool).named();
+        for (_, link) in self.all_links().iter().filter(|(_, link)| link.is_greeted()) {
+            named.remove(&link.address());
+        }
+        !named.is_empty()
     }
 
     /// Bytes received and sent.
@@ -169,8 +190,8 @@ impl Natives {
 
     /// Has the shelf write down what was heard.
     pub async fn settle(&self) {
-        let shelf = Arc::clone(&self.shelf);
-        let _ = spawn_blocking(move || shelf.settle()).await;
+        let blocks = Arc::clone(&self.shelf);
+        let _ = spawn_blocking(move || blocks.settle()).await;
     }
 
     pub(super) fn count_received(&self, bytes: usize) {
@@ -225,8 +246,10 @@ impl Natives {
     }
 
     /// The other side has introduced itself: now it can be asked.
-    pub(super) fn greeted(&self, key: Key, link: &Link) {
+    pub(super) fn greeted(&self, key: Key, link: &Link, hello: NativeHello) {
+        // Before it counts as connected: or it would seem to have been asked for everything.
         locked(&self.picker).join(key, Instant::now());
+        link.with(|session| session.greeted(hello));
         if let Some(listens) = *locked(&link.listens) {
             let mut pool = locked(&self.pool);
             pool.add(listens, false, Instant::now());
@@ -296,11 +319,31 @@ impl Natives {
             }
             Event::Lack(ids) => {
                 locked(&self.picker).lacked(key, &ids, now);
+                for id in &ids {
+                    self.proved(key, id, false);
+                }
                 self.wake_all();
             }
             Event::Block(..) | Event::Peers(_) => {}
         }
         self.tell_change();
+    }
+
+    /// A block has come and is about to be checked and stored.
+    pub(super) fn arrives(&self, id: BlockId) {
+        locked(&self.arriving).insert(id);
+    }
+
+    /// Waits until the blocks are counted that have come.
+    pub async fn counted(&self) {
+        let arriving = locked(&self.arriving).clone();
+        loop {
+            let change = self.changed();
+            if locked(&self.arriving).is_disjoint(&arriving) {
+                return;
+            }
+            change.await;
+        }
     }
 
     /// A block has come and is in the store.
@@ -314,6 +357,8 @@ impl Natives {
                 wishes.arrived.push(*id);
             }
         }
+        locked(&self.arriving).remove(id);
+        self.proved(key, id, true);
         self.tell_change();
     }
 
@@ -323,6 +368,8 @@ impl Natives {
         if failure.is_some() {
             *locked(&self.failure) = failure;
         }
+        locked(&self.arriving).remove(id);
+        self.proved(key, id, false);
         self.wake_all();
         self.tell_change();
     }

@@ -1,5 +1,6 @@
 //! The writing half of a native connection: what we ask, answer and serve.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::id::BlockId;
 use crate::limits::PEER_WRITE_LEN;
 use crate::peer::message::Message;
 
-use super::driver::{Common, Ended};
+use super::driver::{Common, Ended, ban};
 use super::message::{NativeHello, NativeMessage};
 use super::session::{Output, bits};
 use super::shelf::Taken;
@@ -24,6 +25,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(100);
 
 /// How long a peer may take to read what we send.
 const WRITE: Duration = Duration::from_secs(60);
+
+/// How long a peer that does not read may keep its turn: who takes longer for what is written at
+/// once, a block and a little, reads 128 KB/s at most.
+const TURN_KEPT: Duration = Duration::from_secs(1);
 
 /// Blocks served in a row before others have their turn: 2 MiB.
 const TURN: u32 = 16;
@@ -96,22 +101,26 @@ impl<'a> Writer<'a> {
     }
 
     async fn act(&mut self, output: Output) -> Result<(), Ended> {
+        let Common { natives, shared, link, .. } = self.common;
         match output {
             Output::Send(message) => self.say(message).await,
             Output::Look { ids, uses } => {
-                let shelf = Arc::clone(&self.common.natives.shelf);
+                let blocks = Arc::clone(&natives.shelf);
                 let looked = spawn_blocking(move || {
-                    let uses = if uses { shelf.uses(&ids) } else { Vec::new() };
-                    NativeMessage::Have { bits: bits(shelf.holds(&ids)), uses }
+                    let uses = if uses { blocks.uses(&ids) } else { Vec::new() };
+                    NativeMessage::Have { bits: bits(blocks.holds(&ids)), uses }
                 });
                 let answer = looked.await.map_err(std::io::Error::other)?;
                 self.say(answer).await
             }
             Output::Host(id, bytes) => {
-                let shelf = Arc::clone(&self.common.natives.shelf);
-                let taken = spawn_blocking(move || shelf.host(id, bytes)).await;
+                let blocks = Arc::clone(&natives.shelf);
+                let taken = spawn_blocking(move || blocks.host(id, bytes)).await;
                 match taken.map_err(std::io::Error::other)? {
-                    Taken::Wrong => Err(Ended::Liar(id)),
+                    Taken::Wrong => {
+                        ban(natives, shared, link, id);
+                        Err(Ended::Liar(id))
+                    }
                     taken => {
                         let bits = bits([taken == Taken::Kept]);
                         self.say(NativeMessage::Have { bits, uses: Vec::new() }).await
@@ -142,8 +151,8 @@ impl<'a> Writer<'a> {
     /// Reads a block, and has the next one read meanwhile.
     async fn load(&mut self, id: BlockId) -> Option<Bytes> {
         let begin = |id: BlockId| {
-            let shelf = Arc::clone(&self.common.natives.shelf);
-            spawn_blocking(move || shelf.block(&id))
+            let blocks = Arc::clone(&self.common.natives.shelf);
+            spawn_blocking(move || blocks.block(&id))
         };
         let this = match self.ahead.take() {
             Some((other, reading)) if other == id => reading,
@@ -164,14 +173,21 @@ impl<'a> Writer<'a> {
         if block.is_empty() { Ok(()) } else { self.flush(block).await }
     }
 
-    /// Sends what was written, and a block behind it.
+    /// Sends what was written, and a block behind it. Others need not wait for a peer that is slow
+    /// to read it.
     async fn flush(&mut self, block: Bytes) -> Result<(), Ended> {
         let len = self.out.len() + block.len();
         if len == 0 {
             return Ok(());
         }
         let mut all = self.out.split().freeze().chain(block);
-        let written = timeout(WRITE, self.half.write_all_buf(&mut all)).await;
+        let mut writing = pin!(timeout(WRITE, self.half.write_all_buf(&mut all)));
+        let written = if let Ok(written) = timeout(TURN_KEPT, &mut writing).await {
+            written
+        } else {
+            self.turn = None;
+            writing.await
+        };
         written.map_err(|_| Ended::Stuck)??;
         self.common.natives.count_sent(len);
         Ok(())

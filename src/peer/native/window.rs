@@ -76,8 +76,8 @@ mod tests {
             let (at, comes) = asked.pop_front().unwrap();
             let was_full = asked.len() + 1 >= window.size();
             now = comes;
-            came += u32::from(now > end - Duration::from_secs(1));
-            window.came(now - at, was_full);
+            came += u32::from(now + Duration::from_secs(1) > end);
+            window.came(now.saturating_sub(at), was_full);
         }
         (window.size(), came)
     }
