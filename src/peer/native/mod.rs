@@ -21,13 +21,13 @@
 //!
 //! | message | body | meaning |
 //! |---|---|---|
-//! | `off_ask` | d 3:ids <32 bytes each> [1:u i1e] e | which of these (at most 1,024) are there? `u`: and how much used? |
-//! | `off_have` | d 4:bits <one each, the first is the highest> [1:u <one byte each>] e | answers asks and pushes in their order |
-//! | `off_want` | d 3:ids <32 bytes each> e | these blocks, please |
-//! | `off_block` | d 2:id <32 bytes> e, then the block's bytes | one of them |
-//! | `off_lack` | d 3:ids <32 bytes each> e | of those that were wanted, these are not there |
-//! | `off_cancel` | d 3:ids <32 bytes each> e | these are not wanted any more |
-//! | `off_push` | d 2:id <32 bytes> e, then the block's bytes | keep this; the bit of the `off_have` says whether it is there now |
+//! | `off_ask` | `d 3:ids <32 bytes each> [1:u i1e] e` | which of these (at most 1,024) are there? `u`: and how much used? |
+//! | `off_have` | `d 4:bits <one each, the first is the highest> [1:u <one byte each>] e` | answers asks and pushes in their order |
+//! | `off_want` | `d 3:ids <32 bytes each> e` | these blocks, please |
+//! | `off_block` | `d 2:id <32 bytes> e`, then the block's bytes | one of them |
+//! | `off_lack` | `d 3:ids <32 bytes each> e` | of those that were wanted, these are not there |
+//! | `off_cancel` | `d 3:ids <32 bytes each> e` | these are not wanted any more |
+//! | `off_push` | `d 2:id <32 bytes> e`, then the block's bytes | keep this; the bit of the `off_have` says whether it is there now |
 //! | `ut_pex` | as in BEP 11 | other native peers |
 //!
 //! A bit of `off_have` is not a promise: blocks are evicted. A byte of `u` says how many OFF URLs of
