@@ -39,7 +39,7 @@ fn seeder_of(act: impl Fn(Peer) + Send + Sync + 'static) -> String {
 }
 
 /// A way to a seeder that is open once `gate` has been passed so often.
-fn way_behind(gate: &Arc<AtomicUsize>, often: usize, seeder: &str) -> String {
+pub(crate) fn way_behind(gate: &Arc<AtomicUsize>, often: usize, seeder: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (gate, seeder) = (Arc::clone(gate), seeder.to_owned());
@@ -226,7 +226,7 @@ async fn heard_of(named: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) -> u64
     most
 }
 
-fn compact(address: [u8; 4], port: u16) -> Vec<u8> {
+pub(crate) fn compact(address: [u8; 4], port: u16) -> Vec<u8> {
     [&address[..], &port.to_be_bytes()].concat()
 }
 

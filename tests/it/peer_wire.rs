@@ -41,7 +41,7 @@ impl Peer {
         Some(peer)
     }
 
-    fn bare(address: &str) -> Self {
+    pub(crate) fn bare(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         Self::over(stream)
     }
@@ -104,7 +104,7 @@ impl Peer {
 }
 
 /// A handshake with the Fast extension and the extension protocol, of somebody new.
-fn handshake(infohash: &str) -> Vec<u8> {
+pub(crate) fn handshake(infohash: &str) -> Vec<u8> {
     let infohash = (0..20).map(|at| u8::from_str_radix(&infohash[at * 2..at * 2 + 2], 16).unwrap());
     let mut bytes = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04".to_vec();
     bytes.extend(infohash);
@@ -248,7 +248,7 @@ fn idle_connections_do_not_keep_others_out() {
 }
 
 /// Sends `flood` again and again for a while, or until nothing more is taken.
-fn floods(peer: &mut Peer, flood: &[u8], process: u32) {
+pub(crate) fn floods(peer: &mut Peer, flood: &[u8], process: u32) {
     peer.0.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(6) {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -142,6 +142,14 @@ impl Seeder {
     pub(crate) fn address(&self) -> String {
         let peer = self.url.split("pe=").nth(1).unwrap().split('&').next().unwrap();
         peer.replace("%3A", ":")
+    }
+
+    /// Ends it and gives what it said on stderr.
+    pub(crate) fn log(mut self) -> String {
+        let _ = self.child.kill();
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log
     }
 
     /// Sends a signal and gives the exit code.

@@ -7,6 +7,7 @@ What happens is told on stdout, one JSON object a line, in this order:
     {"event": "progress", "state": "downloading", "done": 0.25, "peers": 1}      (any number)
     {"event": "metadata"}                                               (by a magnet link only)
     {"event": "complete", "path": "/tmp/x/0b0cf6ec05bafd5b.off"}
+    {"event": "called", "by": "10.0.1.1:40124"}            (whenever somebody connects to it)
 
 "complete" is said once the file is on the disk and its pieces can be had. Everything stays on
 loopback, or at the address that is told: no DHT and no local discovery unless they are asked for,
@@ -45,7 +46,8 @@ SETTINGS = {
     "announce_to_all_tiers": True,
     "alert_mask": lt.alert.category_t.status_notification
     | lt.alert.category_t.error_notification
-    | lt.alert.category_t.storage_notification,
+    | lt.alert.category_t.storage_notification
+    | lt.alert.category_t.peer_notification,
 }
 
 FAILURES = (lt.torrent_error_alert, lt.file_error_alert, lt.listen_failed_alert)
@@ -125,6 +127,9 @@ def main():
         for alert in session.pop_alerts():
             if isinstance(alert, FAILURES):
                 sys.exit(alert.message())
+            if isinstance(alert, lt.incoming_connection_alert):
+                host, port = alert.endpoint
+                say("called", by=f"{host}:{port}")
             if isinstance(alert, lt.metadata_received_alert):
                 say("metadata")
             if isinstance(alert, lt.torrent_finished_alert):

@@ -28,6 +28,7 @@ mod aria2;
 mod clients;
 mod journey;
 mod krpc;
+mod ladder;
 mod lan;
 mod large;
 mod liar;

@@ -1,5 +1,6 @@
 //! libtorrent (rasterbar), through its Python binding.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::common::child::Running;
@@ -10,6 +11,13 @@ use super::{Client, Desk, Task, version_in};
 
 pub(crate) struct Libtorrent {
     running: Running,
+}
+
+impl Libtorrent {
+    /// Waits for the next one who has connected to it.
+    pub(crate) fn wait_for_a_caller(&self) -> SocketAddr {
+        event(&self.running, "called")["by"].as_str().unwrap().parse().unwrap()
+    }
 }
 
 impl Client for Libtorrent {

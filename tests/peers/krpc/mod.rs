@@ -9,7 +9,7 @@ mod mutual;
 mod natives;
 mod node;
 mod ours;
-mod private;
+pub(crate) mod private;
 mod probe;
 mod program;
 pub(crate) mod promise;
