@@ -42,8 +42,9 @@
 //! publish  chain -> block ids -> mapping -> info dict -> catalog
 //! seed     handshake -> catalog -> block ids -> store -> piece
 //! announce torrent, descriptor -> infohash, record -> DHT
-//! fetch    store? -> plan -> torrent (known, or by a record in the DHT) -> pieces from peers and web
-//!          seeds -> check -> store
+//! fetch    store? -> plan -> native peers, block by block -> check -> store
+//!          if they miss or are slow: torrent (known, or by a record in the DHT) -> pieces from peers
+//!          and web seeds -> check -> store
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
 //! ```
 
