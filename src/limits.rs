@@ -350,8 +350,12 @@ pub const MAX_NATIVE_QUEUE: usize = 256;
 /// with.
 pub const MIN_NATIVE_QUEUE: usize = 4;
 
-/// Questions of a native peer that wait for our answers, pushed blocks among them (2 MiB).
+/// Questions of a native peer that wait for our answers, pushed blocks among them.
 pub const MAX_QUESTIONS: usize = 16;
+
+/// Pushed blocks of a native peer that wait to be looked at: 512 KiB, and 100 MiB of the usual 200
+/// peers together. No more are given to a peer at once.
+pub const MAX_PUSHES: usize = 4;
 
 /// Blocks taken back of one native peer that may still come.
 pub const MAX_CANCELLED: usize = 4_096;

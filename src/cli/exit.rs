@@ -182,7 +182,7 @@ impl From<GetError> for CliError {
                 Self { exit, error: attempt.into(), hints }
             }
             GetError::NotFound { .. } => Self::new(Exit::NotFound, error)
-                .hint("name a peer (--peer), a tracker (--tracker) or the torrent (--torrent)"),
+                .hint("name a peer (--peer, --native-peer), a tracker (--tracker) or the torrent (--torrent)"),
             GetError::Damaged { .. } => Self::new(Exit::Integrity, error).hint(
                 "a swarm that has the blocks heals it: name a peer, a tracker or the torrent",
             ),

@@ -19,7 +19,7 @@ use crate::krpc::driver::News;
 use crate::krpc::machine::Aim;
 use crate::krpc::rendezvous::url_swarm;
 use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST};
-use crate::peer::native::natives::Natives;
+use crate::peer::native::natives::{Natives, Needed};
 
 /// When we first ask how popular our blocks are: peers are not known before.
 const MINGLE_FIRST: Duration = Duration::from_secs(60);
@@ -57,8 +57,18 @@ pub(super) fn meet_neighbours(
         if !lan.announce(InfoHash::native()) {
             return;
         }
-        while let Some(Some((_, peer))) = stop.run_until_cancelled(found.recv()).await {
-            natives.add_peers([peer], false);
+        let mut met: Option<Needed> = None;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                found = found.recv() => {
+                    let Some((_, peer)) = found else { break };
+                    natives.add_peers([peer], false);
+                    // A newcomer may not hear our answer before a minute is over, so it is called on.
+                    met = Some(natives.need());
+                }
+                () = tokio::time::sleep(MEETING), if met.is_some() => met = None,
+            }
         }
         lan.stop().await;
     }

@@ -216,7 +216,10 @@ fn breaches(native: &Native, shared: &Shared) -> Vec<(&'static str, Vec<u8>)> {
         ("an answer to no question", say("off_have", b"d4:bits1:xe")),
         ("an answer without bits", say("off_have", b"de")),
         ("too many bits", say("off_have", &[b"d4:bits129:", &[0; 129][..], b"e"].concat())),
-        ("a block nobody asked for", say("off_block", &with_block(shared.ids[0], &[1; 131_072]))),
+        (
+            "a block nobody asked for",
+            say("off_block", &with_block(shared.ids[0], &vec![1; 131_072])),
+        ),
         ("a lack of what nobody wanted", say("off_lack", &names_blocks(&shared.ids, ""))),
         ("many questions", say("off_ask", &names_blocks(&shared.ids, "")).repeat(500)),
         ("many wants", say("off_want", &names_blocks(&strangers(1_000), "")).repeat(50)),

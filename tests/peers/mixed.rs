@@ -122,7 +122,7 @@ fn a_download_outlives_its_seeder() {
     let second: SocketAddr = free_address();
     let (home, peers) = (Home::new(), [first.address(), second].map(|peer| peer.to_string()));
     let copy = home.beside("copy.txt");
-    let mut get = home.offswarm(["--json", "get", &magnet, "--output"]);
+    let mut get = home.offswarm(["--json", "get", "--swarm-only", &magnet, "--output"]);
     get.arg(&copy).args(LISTEN_HERE).args(["--peer", &peers[0], "--peer", &peers[1]]);
     let get = Running::start(&mut get);
     poll("a quarter of the blocks", || {

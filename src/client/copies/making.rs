@@ -9,14 +9,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::id::BlockId;
+use crate::limits::MAX_PUSHES;
 
 use super::{Copies, Network};
 
 /// How long a peer may take to take in a block.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Blocks that are being pushed at once, over all peers.
-const AT_ONCE: usize = 8;
+/// Blocks that are being pushed at once, over all peers: as many as one of them takes.
+const AT_ONCE: usize = MAX_PUSHES;
 
 /// How often a peer may refuse, or not answer, before it is left alone.
 const REFUSALS: u32 = 3;

@@ -70,6 +70,9 @@ impl std::fmt::Display for Waiting {
         let Self { missing, blocks, native, swarm, torrents, dht_nodes } = self;
         write!(f, "waiting for {missing} of {blocks} blocks")?;
         match swarm {
+            Some(_) if *torrents == 0 && dht_nodes.is_none() => {
+                write!(f, "; no torrent of them is known")?;
+            }
             Some(_) if *torrents == 0 => write!(f, "; asking the DHT which torrent has them")?,
             Some(swarm) if swarm.blocks == 0 => {
                 write!(f, "; looking for a peer that knows the torrent")?;

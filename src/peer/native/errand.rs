@@ -17,6 +17,8 @@ pub(super) struct Wishes {
     pub(super) came: u64,
     /// Blocks that came since somebody asked for this.
     pub(super) arrived: Vec<BlockId>,
+    /// Why one of its blocks could not be kept.
+    pub(super) failure: Option<String>,
 }
 
 /// Native peers as a source of blocks. They are dialled as long as this lives.
@@ -86,7 +88,7 @@ impl BlockSource for Errand {
     }
 
     fn failure(&self) -> Option<String> {
-        self.natives.failure()
+        locked(&self.wishes).failure.clone()
     }
 
     fn status(&self) -> SourceStatus {

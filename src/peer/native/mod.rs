@@ -33,7 +33,7 @@
 //! A bit of `off_have` is not a promise: blocks are evicted. A byte of `u` says how many OFF URLs of
 //! the sender use the block, 255 standing for more. Each wanted block is answered once, by
 //! `off_block` or `off_lack`, in any order; one that was taken back may still be. Unknown messages
-//! and keys are passed over. A side that sends what nobody asked for, answers of the wrong length or
+//! and keys are passed over. At most 16 questions, four of them pushes, wait for their answers. A side that sends what nobody asked for, answers of the wrong length or
 //! more than was agreed on is hung up on; one that sends other bytes than the id says is banned.
 //!
 //! | file | what it is |

@@ -61,7 +61,6 @@ pub struct Natives {
     needed: AtomicUsize,
     received: AtomicU64,
     sent: AtomicU64,
-    failure: Mutex<Option<String>>,
     /// Something happened that a fetch may wait for.
     changed: Arc<Notify>,
     /// Addresses have come, or connections have ended.
@@ -93,7 +92,6 @@ impl Natives {
             needed: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            failure: Mutex::default(),
             changed: Arc::default(),
             peers_changed: Notify::new(),
         }
@@ -180,12 +178,6 @@ impl Natives {
     /// Is over when something happens after this was called.
     pub fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         Arc::clone(&self.changed).notified_owned()
-    }
-
-    /// Why a block that came could not be kept, if one could not.
-    #[must_use]
-    pub fn failure(&self) -> Option<String> {
-        locked(&self.failure).clone()
     }
 
     /// Has the shelf write down what was heard.
@@ -365,8 +357,14 @@ impl Natives {
     /// What came is not the block, or could not be kept.
     pub(super) fn spoilt(&self, key: Key, id: &BlockId, failure: Option<String>) {
         locked(&self.picker).wrong(key, id, Instant::now());
-        if failure.is_some() {
-            *locked(&self.failure) = failure;
+        if let Some(why) = failure {
+            // Whoever wants it will not have it.
+            for wishes in locked(&self.wishes).iter() {
+                let mut wishes = locked(wishes);
+                if wishes.wanted.contains(id) {
+                    wishes.failure.get_or_insert_with(|| why.clone());
+                }
+            }
         }
         locked(&self.arriving).remove(id);
         self.proved(key, id, false);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::id::BlockId;
-use crate::limits::{MAX_ASKED, MAX_CANCELLED, MAX_QUESTIONS};
+use crate::limits::{MAX_ASKED, MAX_CANCELLED, MAX_PUSHES, MAX_QUESTIONS};
 
 use super::message::{NativeHello, NativeMessage};
 use super::window::Window;
@@ -316,8 +316,10 @@ impl Session {
 
     fn questioned(&mut self, question: Question) -> Result<(), Violation> {
         self.questions.push_back(question);
-        let count = self.questions.len();
-        if count > MAX_QUESTIONS { Err(Violation::Flood(count)) } else { Ok(()) }
+        let is_push = |one: &&Question| matches!(one, Question::Push(..));
+        let (count, pushes) = (self.questions.len(), self.questions.iter().filter(is_push).count());
+        let is_flood = count > MAX_QUESTIONS || pushes > MAX_PUSHES;
+        if is_flood { Err(Violation::Flood(count)) } else { Ok(()) }
     }
 
     fn answered(&mut self, bits: &[u8], uses: Vec<u8>, now: Instant) -> Result<Event, Violation> {

@@ -28,11 +28,11 @@ fn offswarm<A: AsRef<OsStr>>(
     command
 }
 
-fn get(dht: &PrivateDht, entry: usize, url: &OffUrl) -> Vec<u8> {
+fn get(dht: &PrivateDht, entry: usize, url: &OffUrl, how: &[&str]) -> Vec<u8> {
     let home = Home::new();
     let out = home.beside("out");
     let mut get = offswarm(&home, dht, entry, ["--json", "get", "--timeout", "90s"]);
-    let told = get.arg("--output").arg(&out).arg(url.to_string()).output().unwrap();
+    let told = get.args(how).arg("--output").arg(&out).arg(url.to_string()).output().unwrap();
     assert!(told.status.success(), "{}", text(&told.stderr));
     fs::read(out).unwrap()
 }
@@ -40,7 +40,7 @@ fn get(dht: &PrivateDht, entry: usize, url: &OffUrl) -> Vec<u8> {
 /// A shares a file and says a bare URL, with no hint in it. B gets it, who knows that URL and one node
 /// of the DHT. A stock client joins by the magnet link, which names no peer either. Then A goes away,
 /// and C gets the file from the bare URL: what A said in the DHT is still there, and the stock client
-/// announces itself.
+/// announces itself. D gets it meanwhile from A alone, block by block.
 #[test]
 fn a_bare_url_is_enough_and_then_a_stock_client_is() {
     let dht = PrivateDht::of(5);
@@ -54,12 +54,14 @@ fn a_bare_url_is_enough_and_then_a_stock_client_is() {
     let magnet = sharing.line();
     assert!(!magnet.contains("pe="), "{magnet}");
 
-    assert!(get(&dht, 1, &url) == contents, "B got something else");
+    // From the swarm first: that is what the rest is about.
+    assert!(get(&dht, 1, &url, &["--swarm-only"]) == contents, "B got something else");
+    assert!(get(&dht, 4, &url, &["--native-only"]) == contents, "D got something else");
 
     let folder = tempfile::tempdir().unwrap();
     dht.tell(2, "add_torrent", json!({ "what": magnet, "folder": folder.path() }));
     dht.event("complete");
     assert!(sharing.terminate().success());
 
-    assert!(get(&dht, 3, &url) == contents, "C got something else");
+    assert!(get(&dht, 3, &url, &[]) == contents, "C got something else");
 }

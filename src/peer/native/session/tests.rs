@@ -294,7 +294,7 @@ fn floods_end_the_connection_and_are_not_kept() {
     };
     assert_eq!(flood(NativeMessage::Want(vec![id; MAX_ASKED])), 2);
     assert_eq!(flood(NativeMessage::Ask { ids: vec![id], uses: true }), MAX_QUESTIONS + 1);
-    assert_eq!(flood(NativeMessage::Push(id, Bytes::new())), MAX_QUESTIONS + 1);
+    assert_eq!(flood(NativeMessage::Push(id, Bytes::new())), MAX_PUSHES + 1);
 }
 
 #[test]
