@@ -51,25 +51,25 @@ impl Shared {
         peer: SocketAddr,
         dialling: OwnedSemaphorePermit,
     ) -> bool {
-        self.reach(Spoken::Torrent(live), peer, || drop(dialling)).await
+        self.reach(Spoken::Torrent(live), peer, dialling).await
     }
 
     /// Dials somebody who may be a native peer and speaks to it: whether it is one.
-    /// `reached` is called as soon as it has shaken hands.
+    /// `dialling` is given back as soon as it is connected.
     pub(super) async fn dial_native(
         self: Arc<Self>,
         natives: Arc<Natives>,
         peer: SocketAddr,
-        reached: impl FnOnce() + Send,
+        dialling: OwnedSemaphorePermit,
     ) -> bool {
-        self.reach(Spoken::Native(natives), peer, reached).await
+        self.reach(Spoken::Native(natives), peer, dialling).await
     }
 
     async fn reach(
         self: &Arc<Self>,
         spoken: Spoken,
         peer: SocketAddr,
-        reached: impl FnOnce() + Send,
+        dialling: OwnedSemaphorePermit,
     ) -> bool {
         if locked(&self.bans).has(peer, Instant::now()) {
             return false;
@@ -81,7 +81,7 @@ impl Shared {
             Ok(Ok(Some(theirs))) if self.is_welcome(&spoken, &theirs, true) => theirs,
             _ => return false,
         };
-        reached();
+        drop(dialling);
         self.speak(spoken, stream, theirs, peer, true).await
     }
 

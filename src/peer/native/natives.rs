@@ -55,8 +55,6 @@ pub struct Natives {
     /// Peers served at a time; who waits is served in turn.
     pub(super) slots: Semaphore,
     pub(super) next: AtomicU64,
-    /// Addresses being dialled.
-    pub(in crate::peer) dialling: AtomicUsize,
     /// Who needs peers to be there.
     needed: AtomicUsize,
     received: AtomicU64,
@@ -88,7 +86,6 @@ impl Natives {
             proofs: Mutex::default(),
             slots: Semaphore::new(slots),
             next: AtomicU64::new(PICKER + 1),
-            dialling: AtomicUsize::new(0),
             needed: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 
@@ -31,6 +31,7 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(in crate::peer) async fn tend(natives: Arc<Natives>, shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let dials = Arc::new(Semaphore::new(MAX_DIALS));
     let mut gossiped = Instant::now();
     loop {
         tokio::select! {
@@ -46,7 +47,7 @@ pub(in crate::peer) async fn tend(natives: Arc<Natives>, shared: Arc<Shared>) {
             }
         }
         if natives.is_needed() {
-            dial_some(&natives, &shared);
+            dial_some(&natives, &shared, &dials);
         }
     }
 }
@@ -54,7 +55,6 @@ pub(in crate::peer) async fn tend(natives: Arc<Natives>, shared: Arc<Shared>) {
 async fn look_after(natives: &Arc<Natives>) {
     let now = Instant::now();
     let (needed, wanted) = (natives.is_needed(), locked(&natives.picker).wanted() > 0);
-    drop_the_useless(natives);
     for (_, link) in natives.all_links() {
         let stalled = link.with(|session| session.tick(now)).err();
         if let Some(violation) = &stalled {
@@ -69,6 +69,7 @@ async fn look_after(natives: &Arc<Natives>) {
     if !wanted {
         return;
     }
+    drop_the_useless(natives);
     let snubbed = locked(&natives.picker).tick(now);
     for (_, link) in natives.all_links().iter().filter(|(key, _)| snubbed.contains(key)) {
         link.with(super::session::Session::snub);
@@ -81,7 +82,7 @@ async fn look_after(natives: &Arc<Natives>) {
 /// When there is no place for others, peers make it that give nothing though something is wanted.
 fn drop_the_useless(natives: &Natives) {
     let links = natives.all_links();
-    if links.len() < MAX_NATIVE_PEERS || !natives.is_needed() {
+    if links.len() < MAX_NATIVE_PEERS {
         return;
     }
     for (key, link) in links.iter().filter(|(_, link)| link.dialled && link.is_idle()) {
@@ -93,17 +94,15 @@ fn drop_the_useless(natives: &Natives) {
     }
 }
 
-fn dial_some(natives: &Arc<Natives>, shared: &Arc<Shared>) {
-    while natives.all_links().len() < MAX_NATIVE_PEERS.min(shared.limits.max_peers)
-        && natives.dialling.load(Ordering::Acquire) < MAX_DIALS
-    {
+fn dial_some(natives: &Arc<Natives>, shared: &Arc<Shared>, dials: &Arc<Semaphore>) {
+    while natives.all_links().len() < MAX_NATIVE_PEERS.min(shared.limits.max_peers) {
+        let Ok(permit) = Arc::clone(dials).try_acquire_owned() else { return };
         let Some(peer) = locked(&natives.pool).next(Instant::now()) else { return };
         let (natives, shared) = (Arc::clone(natives), Arc::clone(shared));
-        let dialling = Dialling::of(&natives);
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {
             let stop = shared.stop.clone();
-            let dial = shared.dial_native(Arc::clone(&natives), peer, || drop(dialling));
+            let dial = shared.dial_native(Arc::clone(&natives), peer, permit);
             let speaks = tokio::select! {
                 speaks = dial => speaks,
                 () = stop.cancelled() => false,
@@ -111,23 +110,6 @@ fn dial_some(natives: &Arc<Natives>, shared: &Arc<Shared>) {
             locked(&natives.pool).ended(peer, speaks, Instant::now());
             natives.tell_change();
         });
-    }
-}
-
-/// An address that is being dialled, for as long as this lives.
-struct Dialling(Arc<Natives>);
-
-impl Dialling {
-    fn of(natives: &Arc<Natives>) -> Self {
-        natives.dialling.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(natives))
-    }
-}
-
-impl Drop for Dialling {
-    fn drop(&mut self) {
-        self.0.dialling.fetch_sub(1, Ordering::AcqRel);
-        self.0.tell_change();
     }
 }
 
