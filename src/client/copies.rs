@@ -17,14 +17,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::address::may_dial;
 use crate::id::BlockId;
 use crate::off::OffUrl;
 use crate::peer::native::natives::Needed;
 use crate::swarm::native::Looking;
 use crate::swarm::session::{Swarm, Swarms, Wanted};
 
-use super::fetch::{Rungs, Ways};
+use super::fetch::{Candidate, Rungs, Ways, rumoured};
+use super::survey::Survey;
 use super::{Client, GetError, ReadError};
 
 pub use making::Pushed;
@@ -123,10 +123,9 @@ fn any_of(blocks: &[BlockId], has: &[bool]) -> Option<BlockId> {
 pub struct Network {
     swarms: Swarms,
     order: Vec<BlockId>,
-    rungs: Rungs,
     deadline: Instant,
-    looking: Looking,
-    _needed: Needed,
+    /// The search for native peers, who are dialled meanwhile; none if they are not to be asked.
+    looking: Option<(Needed, Looking)>,
     swarm: Option<Swarm>,
 }
 
@@ -158,25 +157,17 @@ impl Client {
         }
         let candidates = self.candidates(url, ways, &survey)?;
         let swarms = self.swarms(&ways.swarms).await?;
-        let hints = url.hints.peers.iter().filter(|peer| may_dial(**peer));
-        let natives = swarms.natives();
-        if ways.rungs != Rungs::SwarmOnly {
-            natives.add_peers(ways.peers.iter().chain(hints).copied(), false);
-        }
-        let (needed, looking) = (natives.need(), swarms.look_for_natives(url.descriptor()));
-        let deadline = Instant::now() + patience;
-        let mut network = Network {
-            swarms,
-            order: survey.order,
-            rungs: ways.rungs,
-            deadline,
-            looking,
-            _needed: needed,
-            swarm: None,
-        };
+        let looking = (ways.rungs != Rungs::SwarmOnly).then(|| {
+            swarms.natives().add_peers(ways.named_peers(url), false);
+            (swarms.natives().need(), swarms.look_for_natives(url.descriptor()))
+        });
+        let (deadline, swarm) = (Instant::now() + patience, None);
+        let mut network = Network { swarms, order: Vec::new(), deadline, looking, swarm };
         if ways.rungs != Rungs::NativeOnly {
-            network.join(url, candidates.into_iter().find(|one| one.ids.is_none())).await;
+            let own = candidates.into_iter().find(|one| one.ids.is_none());
+            network.join(url, ways, &survey, own).await;
         }
+        network.order = survey.order;
         Ok(network)
     }
 }
@@ -184,12 +175,12 @@ impl Client {
 impl Network {
     /// Joins the URL's swarm, if it is known or the DHT names one in time. Nothing is wanted of it,
     /// and as if nothing were here, so that those who have everything stay.
-    async fn join(&mut self, url: &OffUrl, known: Option<super::fetch::Candidate>) {
-        let wanted = match known {
-            Some(candidate) => Some(candidate.wanted),
-            None => self.named(url).await,
+    async fn join(&mut self, url: &OffUrl, ways: &Ways, survey: &Survey, own: Option<Candidate>) {
+        let candidate = match own {
+            Some(candidate) => Some(candidate),
+            None => self.named(url, ways, survey).await,
         };
-        let Some(wanted) = wanted else { return };
+        let Some(Candidate { wanted, .. }) = candidate else { return };
         let nothing = Wanted { known: Vec::new(), ..wanted };
         match timeout_at(self.deadline, self.swarms.join(&nothing)).await {
             Ok(Ok(swarm)) => self.swarm = Some(swarm),
@@ -199,11 +190,11 @@ impl Network {
     }
 
     /// The torrent that the DHT names for a URL.
-    async fn named(&self, url: &OffUrl) -> Option<Wanted> {
+    async fn named(&self, url: &OffUrl, ways: &Ways, survey: &Survey) -> Option<Candidate> {
         let descriptor = url.descriptor().filter(|_| self.swarms.dht().is_some())?;
         let mut records = self.swarms.records(descriptor);
         let record = timeout_at(self.deadline, records.recv()).await.ok().flatten()?;
-        Some(super::fetch::wanted(url, record.infohash))
+        Some(rumoured(url, ways, record.infohash, survey))
     }
 
     /// Counts the copies, once all that are found have said what they have or the time is over.
@@ -211,14 +202,22 @@ impl Network {
         let began = Instant::now();
         while !stop.is_cancelled() && Instant::now() < self.deadline {
             sleep(TICK).await;
-            let settled = self.looking.has_asked() && self.swarms.natives().prospects() == 0;
-            if settled && self.has_swarm_settled() && began.elapsed() >= LOOK_AT_LEAST {
+            if self.have_natives_settled()
+                && self.has_swarm_settled()
+                && began.elapsed() >= LOOK_AT_LEAST
+            {
                 break;
             }
         }
         let natives = self.ask_natives().await;
         let (swarm, swarm_peers) = self.swarm_copies(&natives);
         Copies { blocks: self.order.clone(), natives, swarm, swarm_peers }
+    }
+
+    /// Whether native peers are not asked, or all that are found have said who they are.
+    fn have_natives_settled(&self) -> bool {
+        let asked = self.looking.as_ref().map(|(_, looking)| looking.has_asked());
+        asked.is_none_or(|asked| asked && self.swarms.natives().prospects() == 0)
     }
 
     /// Whether everybody known in the swarm is connected, or none will be.
@@ -229,7 +228,7 @@ impl Network {
 
     async fn ask_natives(&self) -> Vec<Holder> {
         let mut asked = JoinSet::new();
-        if self.rungs != Rungs::SwarmOnly {
+        if self.looking.is_some() {
             for peer in self.swarms.natives().peers() {
                 let (natives, order) = (self.swarms.natives().clone(), self.order.clone());
                 // Whoever answers at all does so while the others do.

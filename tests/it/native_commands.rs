@@ -1,6 +1,7 @@
 //! Copies in the network, copies made, and what nodes tell each other of how much blocks are used.
 
 use std::fs;
+use std::net::TcpListener;
 
 use offswarm::client::{Client, Settings};
 use offswarm::off::OffUrl;
@@ -91,6 +92,22 @@ fn copies_in_the_swarm_count_and_who_is_both_counts_once() {
     let both = stat(&[]);
     assert_eq!((&both["native_peers"], &both["swarm_peers"]), (&2.into(), &0.into()), "{both}");
     assert_eq!(both["copies_mean"], 2.0, "{both}");
+}
+
+#[test]
+fn with_swarms_only_no_native_peer_is_called() {
+    let place = Place::new();
+    let url = place.put("home", &place.file("file", 300_000));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let count = |rung| {
+        let args = ["stat", &url, "--network", rung, "--timeout", "2s", "--native-peer", &address];
+        place.run("home", args).exits(3);
+        std::iter::from_fn(|| listener.accept().ok()).count()
+    };
+    assert_eq!(count("--swarm-only"), 0);
+    assert!(count("--native-only") > 0);
 }
 
 /// The descriptor tells which blocks to count, so it is fetched if it is not here; nothing else is.

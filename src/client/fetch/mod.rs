@@ -41,10 +41,9 @@ use super::survey::Survey;
 use super::{Client, GetError, ReadError};
 
 pub use ladder::Rungs;
-use native::NativeRung;
 use slots::{Joined, Slots};
 use task::{End, Task};
-pub(super) use ways::{Candidate, wanted};
+pub(super) use ways::{Candidate, rumoured};
 pub use ways::{Ways, trackers};
 
 /// What a fetch is doing.
@@ -162,7 +161,8 @@ impl Client {
         let mut task = Task::new(self, url, ways, stop, &swarms, (survey, slots));
         let end = task.run(watch).await;
         swarms.natives().counted().await;
-        let native = task.native.as_ref().map(NativeRung::status).unwrap_or_default();
+        task.look_at_natives();
+        let native = task.native_status();
         let (asked, info, came) = (task.asked(), task.slots.info(), task.slots.status().came);
         let swarm_received = task.slots.status().received;
         let refusal = task.slots.refusal();

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::pin::Pin;
 
-use crate::address::may_dial;
 use crate::id::BlockId;
 use crate::off::OffUrl;
 use crate::peer::native::errand::Errand;
@@ -20,6 +19,8 @@ const UNCLAIMED_AT_ONCE: usize = 16_384;
 pub(super) struct NativeRung {
     errand: Errand,
     looking: Looking,
+    /// How it stood when it was last looked at.
+    seen: SourceStatus,
     /// Blocks that had come when the plan was made.
     had: u64,
 }
@@ -28,10 +29,9 @@ impl NativeRung {
     /// Begins to look for native peers: whoever the URL or the user names may be one.
     pub(super) fn new(swarms: &Swarms, url: &OffUrl, ways: &Ways) -> Self {
         let natives = swarms.natives();
-        let hints = url.hints.peers.iter().filter(|peer| may_dial(**peer));
-        natives.add_peers(ways.peers.iter().chain(hints).copied(), false);
+        natives.add_peers(ways.named_peers(url), false);
         let looking = swarms.look_for_natives(url.descriptor());
-        Self { errand: natives.errand(), looking, had: 0 }
+        Self { errand: natives.errand(), looking, seen: SourceStatus::default(), had: 0 }
     }
 
     /// Whether everybody was asked who could know of native peers.
@@ -39,8 +39,13 @@ impl NativeRung {
         self.looking.has_asked()
     }
 
-    pub(super) fn status(&self) -> SourceStatus {
-        self.errand.status()
+    /// Looks at how it stands, once for all who ask then: every address that is known is counted.
+    pub(super) fn look(&mut self) {
+        self.seen = self.errand.status();
+    }
+
+    pub(super) const fn status(&self) -> SourceStatus {
+        self.seen
     }
 
     pub(super) fn failure(&self) -> Option<String> {
@@ -57,7 +62,7 @@ impl NativeRung {
 
     /// Wants blocks: how many it did not want yet.
     pub(super) fn want(&mut self, ids: &[BlockId]) -> usize {
-        self.had = self.status().came;
+        self.had = self.seen.came;
         self.errand.want(ids)
     }
 
@@ -71,7 +76,7 @@ impl NativeRung {
 
     /// Blocks that have come since the plan was made.
     pub(super) fn came_since(&self) -> u64 {
-        self.status().came.saturating_sub(self.had)
+        self.seen.came.saturating_sub(self.had)
     }
 
     pub(super) fn any_unclaimed(&self) -> bool {
@@ -89,7 +94,7 @@ impl NativeRung {
     /// Whether nothing is to be expected of those who are known. Whom the user named is expected to
     /// come, even if nobody is there now.
     pub(super) fn is_hopeless(&self) -> bool {
-        let status = self.status();
+        let status = self.seen;
         let nobody_has =
             || status.peers == 0 || self.errand.unclaimed(usize::MAX).len() == self.wanted();
         status.prospects == 0
@@ -100,7 +105,7 @@ impl NativeRung {
 
     /// Who was asked, in words.
     pub(super) fn asked(&self) -> String {
-        let SourceStatus { peers, known, .. } = self.status();
+        let SourceStatus { peers, known, .. } = self.seen;
         let known = counted(usize::try_from(known).unwrap_or(usize::MAX), "native peer");
         format!("{known} ({peers} connected)")
     }

@@ -139,6 +139,7 @@ impl<'a> Task<'a> {
 
     /// Looks at what has come, and decides what is wanted of whom, or that it is over.
     fn look(&mut self) -> Result<Option<End>, GetError> {
+        self.look_at_natives();
         if let Some(why) = self.native.as_ref().and_then(NativeRung::failure) {
             return Err(GetError::Keep { why });
         }
@@ -285,7 +286,14 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn native_status(&self) -> SourceStatus {
+    pub(super) fn look_at_natives(&mut self) {
+        if let Some(native) = &mut self.native {
+            native.look();
+        }
+    }
+
+    /// How native peers stood when they were last looked at.
+    pub(super) fn native_status(&self) -> SourceStatus {
         self.native.as_ref().map(NativeRung::status).unwrap_or_default()
     }
 

@@ -46,6 +46,12 @@ pub struct Ways {
 }
 
 impl Ways {
+    /// Peers that the user or the URL names, of whatever kind they are.
+    pub(in crate::client) fn named_peers(&self, url: &OffUrl) -> Vec<SocketAddr> {
+        let hints = url.hints.peers.iter().filter(|peer| may_dial(**peer));
+        self.peers.iter().chain(hints).copied().collect()
+    }
+
     /// Whether there is anybody who may turn out to be a native peer: somebody who is named, or a
     /// neighbour.
     pub(super) fn may_meet_natives(&self, url: &OffUrl) -> bool {
@@ -109,7 +115,7 @@ impl Client {
 }
 
 /// A torrent that somebody in the DHT says carries a URL.
-pub(super) fn rumoured(
+pub(in crate::client) fn rumoured(
     url: &OffUrl,
     ways: &Ways,
     infohash: InfoHash,
@@ -121,7 +127,7 @@ pub(super) fn rumoured(
 }
 
 /// The torrent of a URL, with nothing known about it.
-pub(in crate::client) fn wanted(url: &OffUrl, infohash: InfoHash) -> Wanted {
+fn wanted(url: &OffUrl, infohash: InfoHash) -> Wanted {
     Wanted {
         infohash,
         info: None,
@@ -141,10 +147,8 @@ fn own_sources(url: &OffUrl, ways: &Ways, torrent: Option<&Metainfo>) -> Sources
     let hints = &url.hints;
     let told = torrent.iter().flat_map(|torrent| &torrent.trackers).chain(&hints.trackers);
     let seeds = torrent.iter().flat_map(|torrent| &torrent.web_seeds).chain(&hints.web_seeds);
-    let mut peers = ways.peers.clone();
-    peers.extend(hints.peers.iter().filter(|peer| may_dial(**peer)));
     Sources {
-        peers: once(peers),
+        peers: once(ways.named_peers(url)),
         trackers: trackers(&ways.trackers, told),
         web_seeds: named(&ways.web_seeds, seeds),
         descriptor: url.descriptor(),
