@@ -23,6 +23,7 @@ pub mod publish;
 pub mod put;
 pub mod put_directory;
 mod randomizers;
+pub mod session;
 pub mod shards;
 mod shelf;
 mod spool;

@@ -1,0 +1,1 @@
+//! The daemon: configuration to client to supervised services.

@@ -1,0 +1,13 @@
+//! The HTTP front end: the gateway of OFF URLs, the JSON API, and the web page.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `guard` | who may ask: Host, Origin, token; the headers every answer carries |
+//! | `gateway` | `/offsystem/...` and `/v4/...`: bytes of OFF URLs out, files in |
+//! | `api` | `/api/...`, `/metrics`, `/healthz`, `/readyz` |
+//! | `page` | the web page, embedded |
+
+mod api;
+mod gateway;
+mod guard;
+mod page;
