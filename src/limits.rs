@@ -152,6 +152,10 @@ pub const CATALOG_CACHE_LEN: usize = 4 << 20;
 /// waits for a slow moment of the other.
 pub const PIPE_BLOCKS: usize = 16;
 
+/// Bytes of a file ahead of whoever reads it that are fetched (64 MiB): enough for a fast line to be
+/// busy until the next look, and little enough to be lost when a reader skips.
+pub const READ_AHEAD_LEN: u64 = 64 << 20;
+
 /// Blocks that a put has drawn as randomizers and set aside for more popular ones (2 MiB of
 /// memory): in a stream of up to 8 GiB, with tuples of three, each one is the better of two.
 pub const MAX_SET_ASIDE: usize = 65_536;

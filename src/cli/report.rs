@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::krpc::driver::Dht;
 use crate::peer::content::Traffic;
 use crate::peer::live::PeerStatus;
 use crate::peer::native::natives::NativeStatus;
@@ -134,7 +133,7 @@ impl Report {
             sent_per_second: rate(sent, sent_then),
             received_per_second: rate(received, received_then),
             ratio: ratio(sent, received),
-            dht_nodes: swarms.dht().map(Dht::known_nodes),
+            dht_nodes: swarms.dht().map(|dht| dht.known_nodes()),
             swarms: live
                 .into_iter()
                 .map(|(infohash, peers)| ShownSwarm {

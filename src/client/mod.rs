@@ -23,6 +23,7 @@ pub mod publish;
 pub mod put;
 pub mod put_directory;
 mod randomizers;
+pub mod seeding;
 pub mod session;
 pub mod shards;
 mod shelf;
@@ -35,8 +36,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::sync::broadcast;
 
 use crate::catalog::{Catalog, CatalogError};
+use crate::id::InfoHash;
 use crate::limits::CACHED_BLOCKS;
 use crate::store::{BlockStore, CachedStore, Folder, QuotaStore, SlabStore, Upkeep};
 
@@ -49,6 +52,9 @@ pub use hosting::{Hosted, HostedTotal, Percent, Refusal};
 pub use popularity::Popularity;
 pub use randomizers::Policy;
 use shelf::ClientShelf;
+
+/// Torrents that wait for whoever seeds them; it looks at the whole catalog when it misses some.
+const PUBLISHED_WAITING: usize = 64;
 
 /// A store, a catalog and the right to change both. Cloning it makes another handle to the same.
 #[derive(Clone)]
@@ -63,6 +69,8 @@ pub struct Client {
     /// Held while the store is published, so that no block gets into two shards.
     sharding: Arc<Mutex<()>>,
     hosting: Arc<Hosting>,
+    /// Torrents that enter the catalog, for whoever seeds it.
+    published: broadcast::Sender<InfoHash>,
     home: Arc<Home>,
 }
 
@@ -118,7 +126,8 @@ impl Client {
         let entropy = Arc::new(Mutex::new(entropy));
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
         let hosting = Arc::new(Hosting::new(settings));
-        Ok(Self { store, catalog, entropy, counting, sharding, hosting, home })
+        let (published, _) = broadcast::channel(PUBLISHED_WAITING);
+        Ok(Self { store, catalog, entropy, counting, sharding, hosting, published, home })
     }
 
     /// Its blocks.

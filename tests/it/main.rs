@@ -42,6 +42,7 @@ mod readme;
 mod rendezvous;
 mod sealed;
 mod server;
+mod sessions;
 mod shards;
 mod swarm;
 mod twins;

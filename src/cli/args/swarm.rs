@@ -70,7 +70,7 @@ impl SwarmArgs {
         let dht = global.dht(&self.dht)?;
         let dht = dht.map(|bootstrap| DhtOptions { bootstrap, stays, state: None });
         let native = NativeOptions { stays, ..global.native(&self.native)? };
-        Ok(Options { listen: self.listen, limits, dht, native })
+        Ok(Options { listen: self.listen, limits, dht, native, tended: false })
     }
 }
 
