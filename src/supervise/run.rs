@@ -316,12 +316,11 @@ impl<'a> Run<'a> {
         let temporary = child.service.restart == Restart::Temporary;
         match (told, fault) {
             (true, _) if asked || !temporary => child.await_turn(&self.board),
-            (true, _) => (),
             (false, Some(fault)) => self.failed(place, &fault),
             (false, None) if child.service.restart == Restart::Permanent => {
                 self.failed(place, "ended by itself");
             }
-            (false, None) => (),
+            (true, _) | (false, None) => (),
         }
     }
 
