@@ -133,10 +133,11 @@ async fn trial(seed: u64) {
 #[tokio::test(start_paused = true)]
 async fn the_board_is_right_whatever_fails() {
     // The panics are meant, and their reports would hide a real one.
-    std::panic::set_hook(Box::new(|panic| {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
         let text = panic.to_string();
         if !text.contains("a panic") && !text.contains("a late panic") {
-            eprintln!("{text}");
+            report(panic);
         }
     }));
     for seed in 0..60 {
