@@ -397,3 +397,9 @@ pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Blocks that a native peer said to have and has not, from which on it is disbelieved if they are
 /// more than those it gave. An honest one evicts a few between answer and request.
 pub const MAX_BROKEN_PROMISES: u64 = 8;
+
+/// Characters of a service's reason or error on the status board: a chain of causes, not a dump.
+pub const MAX_REASON_LEN: usize = 1_024;
+
+/// Requests that a supervisor has not looked at yet: it looks at once, so that more are a flood.
+pub const MAX_REQUESTS_WAITING: usize = 16;

@@ -19,6 +19,7 @@ needs=(
     "python3-libtorrent /usr/lib/python3/dist-packages/libtorrent*.so"
     "qbittorrent-nox /usr/bin/qbittorrent-nox"
     "rtorrent /usr/bin/rtorrent"
+    "systemd /usr/bin/systemd-analyze"
     "time /usr/bin/time"
     "transmission-daemon /usr/bin/transmission-daemon"
 )

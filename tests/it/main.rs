@@ -32,6 +32,7 @@ mod native_liars;
 mod native_peer;
 mod native_simulation;
 mod native_wire;
+mod packaging;
 mod packs;
 mod peer_liars;
 mod peer_wire;
