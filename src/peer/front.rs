@@ -155,6 +155,11 @@ impl Front {
         self.accepting.cancelled().await;
     }
 
+    /// Lets nobody in any more, and ends all connections.
+    pub fn close(&self) {
+        self.shared.stop.cancel();
+    }
+
     /// Who we say we are.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {

@@ -321,9 +321,15 @@ impl Swarms {
         let _ = tokio::time::timeout(GOODBYE, swarm.tasks.wait()).await;
     }
 
+    /// Closes the port and ends all connections, without waiting for that.
+    pub fn abandon(&self) {
+        self.stop.cancel();
+        self.front.close();
+    }
+
     /// Closes the port and ends all connections.
     pub async fn stop(&self) {
-        self.stop.cancel();
+        self.abandon();
         self.account().await;
         self.natives.settle().await;
         if let Some(announcer) = &self.announcer {

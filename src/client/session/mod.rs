@@ -79,6 +79,12 @@ impl Session {
         self.0.swarms.borrow().clone()
     }
 
+    /// The swarms, and when they are closed and opened again.
+    #[must_use]
+    pub fn watch_swarms(&self) -> watch::Receiver<Option<Arc<Swarms>>> {
+        self.0.swarms.subscribe()
+    }
+
     /// Opens or closes the swarms for everybody.
     pub fn set_swarms(&self, swarms: Option<Arc<Swarms>>) {
         self.0.swarms.send_replace(swarms);
