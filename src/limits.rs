@@ -393,3 +393,13 @@ pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Blocks that a native peer said to have and has not, from which on it is disbelieved if they are
 /// more than those it gave. An honest one evicts a few between answer and request.
 pub const MAX_BROKEN_PROMISES: u64 = 8;
+
+/// Bytes of the largest configuration file that is read.
+pub const MAX_CONFIG_LEN: u64 = 1 << 20;
+
+/// Values of one key of the configuration: peers, nodes or hosts that somebody wrote down.
+pub const MAX_CONFIG_LIST: usize = 256;
+
+/// Commands of other processes that a daemon runs at once, each on a thread of its own. One that
+/// seeds runs for as long as its user likes.
+pub const MAX_COMMANDS: usize = 64;

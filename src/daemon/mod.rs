@@ -1,1 +1,3 @@
 //! The daemon: configuration to client to supervised services.
+
+pub mod config;
