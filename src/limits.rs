@@ -403,3 +403,13 @@ pub const MAX_REASON_LEN: usize = 1_024;
 
 /// Requests that a supervisor has not looked at yet: it looks at once, so that more are a flood.
 pub const MAX_REQUESTS_WAITING: usize = 16;
+
+/// Bytes of the largest configuration file that is read.
+pub const MAX_CONFIG_LEN: u64 = 1 << 20;
+
+/// Values of one key of the configuration: peers, nodes or hosts that somebody wrote down.
+pub const MAX_CONFIG_LIST: usize = 256;
+
+/// Commands of other processes that a daemon runs at once, each on a thread of its own. One that
+/// seeds runs for as long as its user likes.
+pub const MAX_COMMANDS: usize = 64;

@@ -75,13 +75,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(args: &ReportArgs, output: Output) -> Self {
+    pub(super) fn new(args: &ReportArgs, output: &Output) -> Self {
         let line = output.progress(None, false);
         let usual = if line.is_shown() { OFTEN } else { SELDOM };
         let every = args.report.unwrap_or(usual).max(Duration::from_millis(100));
         let start = tokio::time::Instant::now() + every;
         let ticks = tokio::time::interval_at(start, every);
-        Self { ticks, output, line, before: (Instant::now(), 0, 0) }
+        Self { ticks, output: output.clone(), line, before: (Instant::now(), 0, 0) }
     }
 
     /// Is over when it is time to tell.
