@@ -1,1 +1,5 @@
-//! Who may ask, and how.
+//! Who may ask: Host, Origin and token; and the headers that every answer carries.
+
+mod token;
+
+pub use token::Token;
