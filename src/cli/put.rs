@@ -139,6 +139,7 @@ impl Source {
             randomizers: how.randomizers.into(),
             recycle: how.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
             stop: signals.stop().clone(),
+            executable: false,
         };
         Ok(Self { kind, path: path.to_owned(), env: global.env.clone(), options })
     }

@@ -41,6 +41,8 @@ pub struct PutOptions {
     pub recycle: Vec<OffUrl>,
     /// Ends the put when it is cancelled, and then nothing of it is left.
     pub stop: CancellationToken,
+    /// Whether it is an executable file.
+    pub executable: bool,
 }
 
 impl Default for PutOptions {
@@ -53,6 +55,7 @@ impl Default for PutOptions {
             randomizers: Policy::default(),
             recycle: Vec::new(),
             stop: CancellationToken::new(),
+            executable: false,
         }
     }
 }
@@ -124,7 +127,8 @@ impl Client {
         let (length, file) = splitter.finish();
         let descriptor = self.store_chain(&mut ids, &seal, &mut rng)?;
         let named = Named { length, file, descriptor, tuple: options.tuple, seal };
-        Ok(OffUrl::new(named, &options.content_type, &options.name)?)
+        let url = OffUrl::new(named, &options.content_type, &options.name)?;
+        Ok(url.executable(options.executable))
     }
 
     /// Hides source blocks until the stream ends, and spools the ids of all tuples.
