@@ -90,7 +90,6 @@ export function span(ms) {
 	return plural(Math.floor(s / 86400), 'day');
 }
 export const ago = (ms) => (Date.now() - ms < 5000 ? 'just now' : `${span(Date.now() - ms)} ago`);
-export const date = (ms) => new Date(ms).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 // Says something to who listens to the page instead of looking at it.
 export const announce = (words) => { $('live').textContent = words; };
@@ -103,6 +102,8 @@ export function toast(words, bad = false) {
 	setTimeout(() => node.remove(), bad ? 9000 : 4000);
 }
 export const failed = (error) => toast(error.message, true);
+// The same function, whose errors are shown.
+export const attempt = (run) => (...what) => run(...what).catch(failed);
 
 export async function copy(words, what) {
 	try {

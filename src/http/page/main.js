@@ -37,8 +37,7 @@ function theme(name) {
 	if (name === 'system') delete document.documentElement.dataset.theme;
 	else document.documentElement.dataset.theme = name;
 	text($('theme'), sign);
-	$('theme').setAttribute('aria-label', `Colours: ${words}`);
-	$('theme').title = `Colours: ${words}`;
+	$('theme').ariaLabel = $('theme').title = `Colours: ${words}`;
 }
 function remembered() {
 	try {

@@ -1,7 +1,7 @@
 // Peers, swarms and the DHT.
 
 import { get, on } from './api.js';
-import { $, bytes, count, el, failed, figures, percent, rate, table, visible } from './dom.js';
+import { $, attempt, bytes, count, el, figures, percent, rate, table, visible } from './dom.js';
 
 const EVERY = 3000;
 const wrap = (words, mono) => el('span', { class: mono ? 'wrap mono' : 'wrap', dir: 'auto' }, visible(words));
@@ -27,22 +27,17 @@ const SWARMS = [
 ];
 
 let timer;
-async function load() {
+const load = attempt(async () => {
 	clearTimeout(timer);
 	if ($('view-network').hidden) return;
-	try {
-		const [{ peers }, { swarms }, dht] = await Promise.all(['peers', 'swarms', 'dht'].map((name) => get(`/api/${name}`)));
-		table($('peers'), PEERS, peers, 'No peer is connected. They come when you fetch something, or when somebody asks for what you have published.');
-		table($('swarms'), SWARMS, swarms, 'In no swarm. Each URL that you publish, or fetch from BitTorrent peers, has a swarm of its own.');
-		const off = 'The DHT is off, by the configuration. URLs need a hint, or peers that are named, to be found.';
-		const rows = dht.enabled ? [['Nodes in the table', count(dht.nodes)], ['Our addresses', dht.addresses.join(', ') || 'not known yet'], ['Our node id', dht.node_id ?? 'not chosen yet']] : [];
-		table($('dht'), [{ name: 'What', of: ([what]) => what }, { name: 'Value', of: ([, value]) => wrap(value, true) }], rows, off);
-	} catch (error) {
-		if (!document.hidden) failed(error);
-		return;
-	}
+	const [{ peers }, { swarms }, dht] = await Promise.all(['peers', 'swarms', 'dht'].map((name) => get(`/api/${name}`)));
+	table($('peers'), PEERS, peers, 'No peer is connected. They come when you fetch something, or when somebody asks for what you have published.');
+	table($('swarms'), SWARMS, swarms, 'In no swarm. Each URL that you publish, or fetch from BitTorrent peers, has a swarm of its own.');
+	const off = 'The DHT is off, by the configuration. URLs need a hint, or peers that are named, to be found.';
+	const rows = dht.enabled ? [['Nodes in the table', count(dht.nodes)], ['Our addresses', dht.addresses.join(', ') || 'not known yet'], ['Our node id', dht.node_id ?? 'not chosen yet']] : [];
+	table($('dht'), [{ name: 'What', of: ([what]) => what }, { name: 'Value', of: ([, value]) => wrap(value, true) }], rows, off);
 	timer = setTimeout(load, EVERY);
-}
+});
 
 on('status', (status) => figures($('net-figures'), [
 	['Receiving', rate(status.rates.received_per_second), `${bytes(status.totals.received)} in all`],

@@ -1,7 +1,7 @@
 // Plots of the last 15 minutes, drawn by hand.
 
 import { get, on } from './api.js';
-import { $, count, el, failed, rate, span, svg } from './dom.js';
+import { $, attempt, count, el, rate, span, svg } from './dom.js';
 
 const SPAN = 15 * 60000;
 const HIGH = 190;
@@ -98,12 +98,10 @@ on('sample', (sample) => {
 	samples = [...samples, sample].filter(({ at_ms: at }) => at > Date.now() - SPAN);
 	drawAll();
 });
-on('open', async () => {
-	try {
-		({ samples } = await get('/api/history'));
-		drawAll();
-	} catch (error) { failed(error); }
-});
+on('open', attempt(async () => {
+	({ samples } = await get('/api/history'));
+	drawAll();
+}));
 
 export function start() {
 	const whole = (n) => count(Math.round(n));

@@ -2,7 +2,7 @@
 
 import { emit, on, post, problem } from './api.js';
 import { resultCard, titleLine } from './card.js';
-import { $, announce, bar, button, bytes, el, failed, percent, plural, text, toast, visible } from './dom.js';
+import { $, announce, attempt, bar, button, bytes, el, percent, plural, text, toast, visible } from './dom.js';
 
 const queue = [];
 let current = null;
@@ -170,7 +170,7 @@ function cancel(job) {
 		return fail(job, 'Cancelled before it began');
 	}
 	job.request.abort();
-	post('/api/transfers/cancel', { id: job.id }).catch(failed);
+	attempt(post)('/api/transfers/cancel', { id: job.id });
 }
 
 // Leaving the page would stop the upload.

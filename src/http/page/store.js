@@ -1,7 +1,7 @@
 // The store: how full it is, and with what.
 
 import { get, on } from './api.js';
-import { $, bytes, count, el, empty, failed, figures, percent, plural, svg } from './dom.js';
+import { $, attempt, bytes, count, el, empty, figures, percent, plural, svg } from './dom.js';
 
 const WIDE = 32;
 const EVERY = 5000;
@@ -35,25 +35,23 @@ function drawSharing(sharing) {
 }
 
 let timer;
-async function load() {
+const load = attempt(async () => {
 	clearTimeout(timer);
 	if ($('view-store').hidden) return;
-	try {
-		const store = await get('/api/store');
-		figures($('store-figures'), [
-			['Kept', bytes(store.bytes), store.limit ? `limit ${bytes(store.limit)}` : 'no limit is set'],
-			['Blocks', count(store.blocks), store.damaged ? `${count(store.damaged)} damaged` : 'none damaged'],
-			['URLs', count(store.urls), plural(store.torrents, 'torrent')],
-			['Pinned blocks', count(store.pinned_blocks), 'never evicted'],
-			['Shared blocks', count(store.shared_blocks), 'by several URLs'],
-			['Kept for others', bytes(store.hosted_bytes), plural(store.hosted_blocks, 'block')],
-			['Stored per byte', store.stored_per_byte == null ? '–' : store.stored_per_byte.toFixed(2), 'of the files'],
-		]);
-		drawMap(store.map ?? []);
-		drawSharing(store.sharing ?? []);
-	} catch (error) { return failed(error); }
+	const store = await get('/api/store');
+	figures($('store-figures'), [
+		['Kept', bytes(store.bytes), store.limit ? `limit ${bytes(store.limit)}` : 'no limit is set'],
+		['Blocks', count(store.blocks), store.damaged ? `${count(store.damaged)} damaged` : 'none damaged'],
+		['URLs', count(store.urls), plural(store.torrents, 'torrent')],
+		['Pinned blocks', count(store.pinned_blocks), 'never evicted'],
+		['Shared blocks', count(store.shared_blocks), 'by several URLs'],
+		['Kept for others', bytes(store.hosted_bytes), plural(store.hosted_blocks, 'block')],
+		['Stored per byte', store.stored_per_byte == null ? '–' : store.stored_per_byte.toFixed(2), 'of the files'],
+	]);
+	drawMap(store.map ?? []);
+	drawSharing(store.sharing ?? []);
 	timer = setTimeout(load, EVERY);
-}
+});
 on('view', load);
 on('urls', load);
 on('open', load);

@@ -1,9 +1,10 @@
 // Services, log level, configuration.
 
 import { get, on, post, replace } from './api.js';
-import { $, bytes, button, count, el, failed, figures, keyed, plural, span, table, text, toast } from './dom.js';
+import { $, attempt, button, count, el, figures, keyed, span, table, text, toast } from './dom.js';
 
 const STATES = { running: 'running', starting: 'starting', backing_off: 'waiting to start again', stopped: 'stopped', failed: 'failed' };
+const restart = attempt(post);
 const known = new Map();
 let config = [];
 
@@ -16,7 +17,7 @@ function lookOf(service) {
 
 function create(service) {
 	const node = el('li', null, el('span', { class: 'dot' }), el('b', null, service.name), el('span', { class: 'reason' }),
-		button('Restart', () => post('/api/services/restart', { name: service.name }).catch(failed), 'small', `Restart the service ${service.name}`));
+		button('Restart', () => restart('/api/services/restart', { name: service.name }), 'small', `Restart the service ${service.name}`));
 	node.dataset.service = service.name;
 	return node;
 }
@@ -72,16 +73,14 @@ function drawConfig() {
 	table($('config'), CONFIG, config.filter((entry) => !only || entry.origin !== 'default'), 'Everything is at its default.');
 }
 
-async function load() {
+const load = attempt(async () => {
 	if ($('view-system').hidden) return;
-	try {
-		const [said, log] = await Promise.all([get('/api/config'), get('/api/log')]);
-		config = said.config;
-		text($('config-file'), said.file ? `Flags come first, then the environment, then the file ${said.file}.` : 'Flags come first, then the environment; there is no file.');
-		if (document.activeElement !== $('log-filter')) $('log-filter').value = log.filter;
-		drawConfig();
-	} catch (error) { failed(error); }
-}
+	const [said, log] = await Promise.all([get('/api/config'), get('/api/log')]);
+	config = said.config;
+	text($('config-file'), said.file ? `Flags come first, then the environment, then the file ${said.file}.` : 'Flags come first, then the environment; there is no file.');
+	if (document.activeElement !== $('log-filter')) $('log-filter').value = log.filter;
+	drawConfig();
+});
 
 on('status', (status) => {
 	services(status.services);
@@ -90,7 +89,6 @@ on('status', (status) => {
 		['Runs for', span(status.uptime_ms)],
 		['Page', status.listen],
 		['Home', status.home],
-		['Store', bytes(status.store.bytes), plural(status.store.blocks, 'block')],
 	]);
 });
 on('services', services);

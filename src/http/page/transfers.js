@@ -2,12 +2,13 @@
 
 import { get, on, post } from './api.js';
 import { openLink, titleLine } from './card.js';
-import { $, ago, announce, bar, blockMap, button, bytes, copy, count, el, empty, failed, keyed, percent, plural, rate, span, text, visible } from './dom.js';
+import { $, ago, announce, attempt, bar, blockMap, button, bytes, copy, count, el, empty, keyed, percent, plural, rate, span, text, visible } from './dom.js';
 import { ours } from './put.js';
 
 const all = new Map();
 let drawing = false;
 
+const say = attempt(post);
 const running = (transfer) => transfer.state === 'running';
 const STATES = { running: ['under way', 'on'], done: ['done', ''], failed: ['failed', 'bad'], stopped: ['stopped', 'warn'] };
 
@@ -74,8 +75,8 @@ function actions(node, transfer) {
 		transfer.path && transfer.state !== 'failed' && openLink(transfer.path),
 		transfer.url && button('Copy URL', () => copy(transfer.url, 'OFF URL'), 'small', `Copy the OFF URL of ${name}`),
 		transfer.url && transfer.kind === 'get' && ['failed', 'stopped'].includes(transfer.state)
-			&& button('Try again', () => post('/api/fetch', { url: transfer.url }).then(load).catch(failed), 'small', `Try again to fetch ${name}`),
-		running(transfer) && button('Cancel', () => post('/api/transfers/cancel', { id: transfer.id }).catch(failed), 'small quiet', `Cancel ${name}`),
+			&& button('Try again', () => say('/api/fetch', { url: transfer.url }).then(load), 'small', `Try again to fetch ${name}`),
+		running(transfer) && button('Cancel', () => say('/api/transfers/cancel', { id: transfer.id }), 'small quiet', `Cancel ${name}`),
 	].filter(Boolean));
 }
 
@@ -109,17 +110,15 @@ on('transfer', (transfer) => {
 	soon();
 });
 
-async function load() {
-	try {
-		const { transfers } = await get('/api/transfers');
-		all.clear();
-		for (const transfer of transfers) all.set(transfer.id, transfer);
-		soon();
-	} catch (error) { failed(error); }
-}
+const load = attempt(async () => {
+	const { transfers } = await get('/api/transfers');
+	all.clear();
+	for (const transfer of transfers) all.set(transfer.id, transfer);
+	soon();
+});
 on('open', load);
 on('view', soon);
 
 export function start() {
-	$('clear').onclick = () => post('/api/transfers/clear').then(load).catch(failed);
+	$('clear').onclick = () => say('/api/transfers/clear').then(load);
 }

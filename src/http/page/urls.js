@@ -2,29 +2,27 @@
 
 import { emit, get, on, post } from './api.js';
 import { kindOf, openLink, presence, resultCard } from './card.js';
-import { $, ago, button, bytes, copy, date, el, empty, failed, glyph, keyed, plural, toast, visible } from './dom.js';
+import { $, ago, attempt, button, bytes, copy, el, empty, glyph, keyed, plural, toast, visible } from './dom.js';
 
 const PAGE = 200;
 let items = [];
 let cursor = null;
 let turn = 0;
 
-async function load(more = false) {
+const load = attempt(async (more = false) => {
 	turn += 1;
 	const mine = turn;
 	const query = { limit: more ? PAGE : Math.min(1000, Math.max(PAGE, items.length)) };
 	const q = $('search').value.trim();
 	if (q) query.q = q;
 	if (more) query.after = cursor;
-	try {
-		const page = await get('/api/urls', query);
-		// An answer that a later question overtook is dropped.
-		if (mine !== turn) return;
-		items = more ? [...items, ...page.urls] : page.urls;
-		cursor = page.next;
-		draw(page.total, q);
-	} catch (error) { failed(error); }
-}
+	const page = await get('/api/urls', query);
+	// An answer that a later question overtook is dropped.
+	if (mine !== turn) return;
+	items = more ? [...items, ...page.urls] : page.urls;
+	cursor = page.next;
+	draw(page.total, q);
+});
 
 function draw(total, q) {
 	$('urls-count').textContent = q ? `${plural(total, 'URL')} with “${q}”` : plural(total, 'URL');
@@ -60,7 +58,7 @@ function row(node, item) {
 	node.replaceChildren(
 		el('div', { class: 'title' }, glyph(item.url), el('div', null,
 			el('button', { type: 'button', class: 'plain', dir: 'auto', 'data-act': 'detail', onclick: () => detail(item) }, visible(item.name)),
-			el('div', { class: 'meta' }, el('b', null, bytes(item.length)), el('span', null, kindOf(item)), el('span', { title: date(item.added_ms) }, `${item.origin === 'put' ? 'put' : 'got'} ${ago(item.added_ms)}`), tags(item)))),
+			el('div', { class: 'meta' }, el('b', null, bytes(item.length)), el('span', null, kindOf(item)), el('span', { title: new Date(item.added_ms).toLocaleString() }, `${item.origin === 'put' ? 'put' : 'got'} ${ago(item.added_ms)}`), tags(item)))),
 		el('div', { class: 'row' }, openLink(item.path), act('copy', 'Copy', 'Copy the OFF URL of', () => copy(item.url, 'OFF URL')), pin, act('delete', 'Delete', 'Delete', () => remove(item), 'small quiet')),
 	);
 	if (focus) node.querySelector(`[data-act="${focus}"]`)?.focus();
@@ -78,13 +76,11 @@ function recent() {
 		el('div', { class: 'meta' }, el('span', null, bytes(item.length)), el('span', null, kindOf(item))))));
 }
 
-async function change(item, verb) {
-	try {
-		await post(`/api/urls/${verb}`, { url: item.url });
-		toast(verb === 'pin' ? `“${visible(item.name)}” is pinned: it is never evicted` : `“${visible(item.name)}” is not pinned any more`);
-		load();
-	} catch (error) { failed(error); }
-}
+const change = attempt(async (item, verb) => {
+	await post(`/api/urls/${verb}`, { url: item.url });
+	toast(verb === 'pin' ? `“${visible(item.name)}” is pinned: it is never evicted` : `“${visible(item.name)}” is not pinned any more`);
+	load();
+});
 
 // Asks in the dialog; resolves to whether it was confirmed.
 function confirmed(title, words) {
@@ -96,32 +92,28 @@ function confirmed(title, words) {
 	return new Promise((resolve) => { dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true }); });
 }
 
-async function remove(item) {
+const remove = attempt(async (item) => {
 	const words = 'Its OFF URL is forgotten here, and its blocks go unless another URL uses them. Peers that have its blocks keep them. Who has not written the URL down cannot get the file back.';
 	if (!await confirmed(`Delete “${visible(item.name)}”?`, words)) return;
-	try {
-		const freed = await post('/api/urls/delete', { url: item.url });
-		$('detail').close();
-		toast(`“${visible(item.name)}” is deleted: ${plural(freed.freed_blocks, 'block')} freed, ${bytes(freed.freed_bytes)}`);
-		emit('urls', { reason: 'removed' });
-		$('search').focus({ preventScroll: true });
-	} catch (error) { failed(error); }
-}
+	const freed = await post('/api/urls/delete', { url: item.url });
+	$('detail').close();
+	toast(`“${visible(item.name)}” is deleted: ${plural(freed.freed_blocks, 'block')} freed, ${bytes(freed.freed_bytes)}`);
+	emit('urls', { reason: 'removed' });
+	$('search').focus({ preventScroll: true });
+});
 
 async function detail(item) {
 	const show = (now, extra) => {
 		const publish = button(now.infohash ? 'Publish again' : 'Publish', () => publishNow(now), 'small', `Publish ${visible(now.name)}`);
 		$('detail-in').replaceChildren(resultCard(now, { actions: [publish, button('Delete', () => remove(now), 'small quiet', `Delete ${visible(now.name)}`)] }), extra);
 	};
-	const publishNow = async (now) => {
-		try {
-			const made = await post('/api/publish', { url: now.url });
-			toast(`“${visible(now.name)}” is published: peers can find its ${plural(made.blocks, 'block')}`);
-			show({ ...now, magnet: made.magnet, infohash: made.infohash }, el('p', { class: 'hint' }, 'With hints for who gets it, the URL is:'));
-			$('detail-in').append(el('code', { class: 'reason' }, made.url));
-			load();
-		} catch (error) { failed(error); }
-	};
+	const publishNow = attempt(async (now) => {
+		const made = await post('/api/publish', { url: now.url });
+		toast(`“${visible(now.name)}” is published: peers can find its ${plural(made.blocks, 'block')}`);
+		show({ ...now, magnet: made.magnet, infohash: made.infohash }, el('p', { class: 'hint' }, 'With hints for who gets it, the URL is:'));
+		$('detail-in').append(el('code', { class: 'reason' }, made.url));
+		load();
+	});
 	show(item, el('p', { class: 'hint' }, 'Looking which blocks are here …'));
 	if (!$('detail').open) $('detail').showModal();
 	try {
@@ -135,7 +127,7 @@ on('urls', () => {
 	clearTimeout(timer);
 	timer = setTimeout(load, 200);
 });
-on('open', load);
+on('open', () => load());
 
 export function start() {
 	let typing;
