@@ -103,7 +103,6 @@ function send(job) {
 	request.setRequestHeader('Offswarm-Request', '1');
 	request.setRequestHeader('Offswarm-Transfer', job.id);
 	request.upload.onprogress = (event) => {
-		job.sent = event.loaded;
 		show(job, event.loaded, event.total || job.size);
 	};
 	request.onload = () => (request.status === 201 ? done(job, JSON.parse(request.responseText)) : fail(job, problem(request.status, request.responseText)));
@@ -114,22 +113,25 @@ function send(job) {
 }
 
 function show(job, part, all) {
-	const share = percent(part, all || 1);
+	// Two count, and neither may seem to take something back.
+	job.part = Math.max(job.part ?? 0, part);
+	const share = percent(job.part, all || 1);
 	job.bar.set(share);
-	text(job.figure, `${bytes(part)} of ${bytes(all)}, ${Math.floor(share)} %`);
+	text(job.figure, `${bytes(job.part)} of ${bytes(all)}, ${Math.floor(share)} %`);
 	if (!job.told) text(job.reason, part < all ? 'Handing over to the client' : 'Handed over; waiting for the last blocks to be safe on disk');
 }
 
 // What the client says of a put: its own count and reason are better than ours.
 on('transfer', (transfer) => {
 	const job = current;
-	if (job?.id !== transfer.id) return;
+	if (!job || job.id !== transfer.tag) return;
+	job.number = transfer.id;
 	job.error = transfer.error;
 	if (transfer.state !== 'running') return;
 	job.told = Boolean(transfer.reason);
 	if (transfer.reason) text(job.reason, transfer.reason);
 	const all = transfer.bytes_total ?? job.size;
-	if (all > 0 && !(job.sent < transfer.bytes_done)) show(job, transfer.bytes_done, all);
+	if (all > 0) show(job, transfer.bytes_done, all);
 });
 
 function done(job, item) {
@@ -170,7 +172,7 @@ function cancel(job) {
 		return fail(job, 'Cancelled before it began');
 	}
 	job.request.abort();
-	attempt(post)('/api/transfers/cancel', { id: job.id });
+	if (job.number !== undefined) attempt(post)('/api/transfers/cancel', { id: job.number });
 }
 
 // Leaving the page would stop the upload.

@@ -73,7 +73,7 @@ function actions(node, transfer) {
 	const name = visible(transfer.name);
 	node.parts.row.replaceChildren(...[
 		transfer.path && transfer.state !== 'failed' && openLink(transfer.path),
-		transfer.url && button('Copy URL', () => copy(transfer.url, 'OFF URL'), 'small', `Copy the OFF URL of ${name}`),
+		transfer.url && button('Copy URL', () => copy(transfer.url, 'OFF URL'), 'small', `Copy URL of ${name}`),
 		transfer.url && transfer.kind === 'get' && ['failed', 'stopped'].includes(transfer.state)
 			&& button('Try again', () => say('/api/fetch', { url: transfer.url }).then(load), 'small', `Try again to fetch ${name}`),
 		running(transfer) && button('Cancel', () => say('/api/transfers/cancel', { id: transfer.id }), 'small quiet', `Cancel ${name}`),
@@ -87,7 +87,7 @@ function draw() {
 	$('running-count').hidden = !now.length;
 	if (now.length) $('running-count').replaceChildren(String(now.length), el('span', { class: 'sr' }, ' under way'));
 	$('clear').hidden = now.length === order.length;
-	const home = now.filter((transfer) => !ours.has(transfer.id));
+	const home = now.filter((transfer) => !ours.has(transfer.tag));
 	$('home-running').hidden = !home.length;
 	if (!$('view-home').hidden) keyed($('home-transfers'), home, (transfer) => transfer.id, create, update);
 	if ($('view-transfers').hidden) return;
@@ -106,7 +106,7 @@ function soon() {
 on('transfer', (transfer) => {
 	const before = all.get(transfer.id);
 	all.set(transfer.id, transfer);
-	if (before && running(before) && !running(transfer) && !ours.has(transfer.id)) announce(`${visible(transfer.name)}: ${STATES[transfer.state]?.[0] ?? ''}`);
+	if (before && running(before) && !running(transfer) && !ours.has(transfer.tag)) announce(`${visible(transfer.name)}: ${STATES[transfer.state]?.[0] ?? ''}`);
 	soon();
 });
 

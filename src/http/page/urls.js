@@ -12,7 +12,7 @@ let turn = 0;
 const load = attempt(async (more = false) => {
 	turn += 1;
 	const mine = turn;
-	const query = { limit: more ? PAGE : Math.min(1000, Math.max(PAGE, items.length)) };
+	const query = { order: 'latest', limit: more ? PAGE : Math.min(1000, Math.max(PAGE, items.length)) };
 	const q = $('search').value.trim();
 	if (q) query.q = q;
 	if (more) query.after = cursor;
@@ -58,14 +58,14 @@ function row(node, item) {
 	node.replaceChildren(
 		el('div', { class: 'title' }, glyph(item.url), el('div', null,
 			el('button', { type: 'button', class: 'plain', dir: 'auto', 'data-act': 'detail', onclick: () => detail(item) }, visible(item.name)),
-			el('div', { class: 'meta' }, el('b', null, bytes(item.length)), el('span', null, kindOf(item)), el('span', { title: new Date(item.added_ms).toLocaleString() }, `${item.origin === 'put' ? 'put' : 'got'} ${ago(item.added_ms)}`), tags(item)))),
+			el('div', { class: 'meta' }, el('b', null, bytes(item.length)), el('span', null, kindOf(item)), item.added_ms && el('span', { title: new Date(item.added_ms).toLocaleString() }, `${item.origin === 'put' ? 'put' : 'got'} ${ago(item.added_ms)}`), tags(item)))),
 		el('div', { class: 'row' }, openLink(item.path), act('copy', 'Copy', 'Copy the OFF URL of', () => copy(item.url, 'OFF URL')), pin, act('delete', 'Delete', 'Delete', () => remove(item), 'small quiet')),
 	);
 	if (focus) node.querySelector(`[data-act="${focus}"]`)?.focus();
 }
 
 function recent() {
-	const last = [...items].sort((a, b) => b.added_ms - a.added_ms).slice(0, 5);
+	const last = items.slice(0, 5);
 	if (!last.length) {
 		$('recent').kept = undefined;
 		return $('recent').replaceChildren(el('li', { class: 'empty' }, 'What you put or get is listed here.'));
