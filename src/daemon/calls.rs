@@ -1,7 +1,7 @@
 //! Commands that other processes of the user have the daemon run.
 
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits::MAX_COMMANDS;
 
-use super::Daemon;
+use crate::supervise::Service;
+
+use super::{Daemon, Shared};
 use super::socket::{Door, SocketError};
 
 /// Runs commands.
@@ -20,8 +22,25 @@ pub trait Commands: Send + Sync + 'static {
     fn run(&self, daemon: &Daemon, stream: UnixStream, stop: &CancellationToken);
 }
 
+/// The service that takes commands. The first start gets the socket that is open.
+pub(super) fn service(shared: &Shared, door: Door) -> Service {
+    let (shared, first) = (shared.clone(), Arc::new(Mutex::new(Some(door))));
+    Service::new("commands", move |context| {
+        let (shared, first) = (shared.clone(), Arc::clone(&first));
+        async move {
+            let taken = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let door = match taken {
+                Some(door) => door,
+                None => Door::open(&shared.home)?,
+            };
+            let daemon = Daemon { session: shared.session()?, shared: shared.clone() };
+            Ok(answer(door, &daemon, &shared.commands, &context.stop).await?)
+        }
+    })
+}
+
 /// Takes commands at a socket until `stop`, and then waits for those that run.
-pub(super) async fn answer(
+async fn answer(
     door: Door,
     daemon: &Daemon,
     commands: &Arc<dyn Commands>,

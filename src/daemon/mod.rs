@@ -1,8 +1,14 @@
 //! The daemon: configuration to client to supervised services.
+//!
+//! [`run`] opens what must be there for a daemon to make sense (the store, the socket, the port for
+//! HTTP), so that what is wrong with them is told at once and by an exit code. Then a tree of
+//! services (`services`) runs until it is told to stop, and what fails in it is started again.
 
 mod calls;
 pub mod config;
 pub mod log;
+mod notify;
+mod services;
 pub mod socket;
 pub mod status;
 pub mod token;
@@ -10,18 +16,24 @@ pub mod token;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::session::Session;
 use crate::client::{Client, OpenError};
+use crate::http::{Meter, Metrics};
+use crate::supervise::{Board, GaveUp};
 
 pub use calls::Commands;
 use config::{Config, ConfigError};
 use log::LogFilter;
+use services::Web;
 use socket::{Door, SocketError};
-use status::{Peers, Rates, ServiceStatus, Status, StoreStatus, Totals};
+
+/// How long the port for peers is waited for before others are told where everything is.
+const PEERS_AWAITED: Duration = Duration::from_secs(5);
 
 /// What a daemon is made from.
 pub struct Setup {
@@ -46,7 +58,7 @@ pub struct Ready {
     pub peers: Option<SocketAddr>,
 }
 
-/// Why there is no daemon.
+/// Why there is no daemon, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// The configuration does not make sense.
@@ -58,69 +70,98 @@ pub enum DaemonError {
     /// It could not take commands.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The token could not be read or made.
+    #[error("cannot use {}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The port for HTTP is taken or not ours.
+    #[error("cannot serve HTTP on {address}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A service failed again and again.
+    #[error("the daemon gave up")]
+    GaveUp(#[from] GaveUp),
 }
 
-/// A daemon that runs. Cloning it makes another handle to the same.
+/// What all services share. Cloning it makes another handle to the same.
 #[derive(Clone)]
-pub struct Daemon(Arc<Shared>);
-
 struct Shared {
+    home: PathBuf,
     config: Config,
-    session: Session,
     log: LogFilter,
-    started: Instant,
+    commands: Arc<dyn Commands>,
+    fault_injection: bool,
+    started: SystemTime,
+    /// Where HTTP is served.
+    http: Option<SocketAddr>,
+    meter: Arc<Meter>,
+    metrics: Arc<Metrics>,
+    /// The session, while the store is open.
+    session: watch::Sender<Option<Session>>,
+    /// How services stand; known once they have been put together.
+    board: watch::Sender<Option<Board>>,
+}
+
+/// The store is not open.
+#[derive(Debug, thiserror::Error)]
+#[error("the store is not open")]
+struct Closed;
+
+impl Shared {
+    fn session(&self) -> Result<Session, Closed> {
+        self.session.borrow().clone().ok_or(Closed)
+    }
+
+    fn board(&self) -> Option<Board> {
+        self.board.borrow().clone()
+    }
+}
+
+/// What must be there before services begin.
+struct Opened {
+    client: Client,
+    door: Door,
+    web: Option<Web>,
+}
+
+/// A daemon that runs, as its commands see it. Cloning it makes another handle to the same.
+#[derive(Clone)]
+pub struct Daemon {
+    shared: Shared,
+    session: Session,
 }
 
 impl Daemon {
     /// What it keeps to.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.shared.config
+    }
+
+    /// Its client and what is under way.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Its client.
     #[must_use]
     pub fn client(&self) -> &Client {
-        self.0.session.client()
+        self.session.client()
     }
 
     /// What is logged.
     #[must_use]
     pub fn log(&self) -> &LogFilter {
-        &self.0.log
-    }
-
-    /// How it stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let census = self.client().store().census().unwrap_or_default();
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            home: self.client().home().path().display().to_string(),
-            uptime_ms: u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            listen: None,
-            peers_listen: None,
-            services: vec![ServiceStatus {
-                name: "commands".to_owned(),
-                state: "running".to_owned(),
-                health: "ok".to_owned(),
-                reason: None,
-                restarts: 0,
-                last_error: None,
-                since_ms: 0,
-            }],
-            rates: Rates::default(),
-            totals: Totals::default(),
-            peers: Peers::default(),
-            dht_nodes: None,
-            store: StoreStatus {
-                blocks: census.blocks,
-                bytes: census.bytes,
-                limit: self.config().values.limit,
-                damaged: census.damaged,
-            },
-            transfers_running: 0,
-        }
+        &self.shared.log
     }
 }
 
@@ -130,11 +171,58 @@ pub async fn run(
     stop: CancellationToken,
     ready: impl FnOnce(&Ready),
 ) -> Result<(), DaemonError> {
-    let Setup { home, config, log, commands, fault_injection: _ } = setup;
+    let Setup { home, config, log, commands, fault_injection } = setup;
     let client = Client::open(&home, &config.values.settings()?)?;
-    let session = Session::new(client, config.values.ways());
-    let daemon = Daemon(Arc::new(Shared { config, session, log, started: Instant::now() }));
     let door = Door::open(&home)?;
-    ready(&Ready { http: None, peers: None });
-    Ok(calls::answer(door, &daemon, &commands, &stop).await?)
+    let path = home.join(token::NAME);
+    let token = token::of(&home).map_err(|source| DaemonError::Token { path, source })?;
+    let web = if config.values.http {
+        Some(services::bind(config.values.http_listen, token).await?)
+    } else {
+        None
+    };
+    let shared = Shared {
+        home,
+        config,
+        log,
+        commands,
+        fault_injection,
+        started: SystemTime::now(),
+        http: web.as_ref().map(|web| web.address),
+        meter: Arc::default(),
+        metrics: Arc::default(),
+        session: watch::Sender::new(None),
+        board: watch::Sender::new(None),
+    };
+    let supervisor = services::tree(&shared, Opened { client, door, web });
+    shared.board.send_replace(Some(supervisor.board()));
+    let notified = stop.child_token();
+    let running = supervisor.run(stop.clone());
+    let telling = async {
+        let peers = tokio::time::timeout(PEERS_AWAITED, peers(&shared)).await.ok().flatten();
+        ready(&Ready { http: shared.http, peers });
+        notify::ready(&format!("serving {}", shared.home.display()));
+        notify::keep_alive(supervisor.board(), notified.clone()).await;
+        stop.cancelled().await;
+        notify::stopping();
+    };
+    let ended = tokio::join!(
+        async {
+            let ended = running.await;
+            notified.cancel();
+            stop.cancel();
+            ended
+        },
+        telling
+    );
+    Ok(ended.0?)
+}
+
+/// Where we listen for peers, as soon as we do.
+async fn peers(shared: &Shared) -> Option<SocketAddr> {
+    let mut session = shared.session.subscribe();
+    let open = session.wait_for(Option::is_some).await.ok()?.clone()?;
+    let mut swarms = open.watch_swarms();
+    let listen = swarms.wait_for(Option::is_some).await.ok()?.as_ref()?.listen();
+    Some(listen)
 }

@@ -27,7 +27,7 @@ use crate::supervise::{Backoff, Intensity, Service, Strategy, Supervisor};
 
 use super::{Opened, Shared};
 
-pub(super) use web::{Web, bind};
+pub(super) use web::{Web, bind, statuses};
 
 /// The tree of services.
 pub(super) fn tree(shared: &Shared, opened: Opened) -> Supervisor {

@@ -20,8 +20,7 @@ pub(in crate::daemon) struct Web {
 }
 
 /// Opens the port.
-pub(in crate::daemon) async fn bind(shared: &Shared, token: String) -> Result<Web, DaemonError> {
-    let asked = shared.config.values.http_listen;
+pub(in crate::daemon) async fn bind(asked: SocketAddr, token: String) -> Result<Web, DaemonError> {
     let failed = |source| DaemonError::Listen { address: asked, source };
     let listener = TcpListener::bind(asked).await.and_then(TcpListener::into_std).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -48,7 +47,7 @@ fn within(shared: &Shared, web: &Web) -> io::Result<http::Context> {
     let shown = move || serde_json::json!({ "file": config.file, "config": config.show() });
     Ok(http::Context {
         session,
-        board: Arc::new(Watched(shared.board.clone())),
+        board: Arc::new(Watched(shared.board().ok_or_else(|| io::Error::other("no services"))?)),
         config: Arc::new(shown),
         log: Arc::new(shared.log.clone()),
         access: Access {
