@@ -17,6 +17,7 @@ pub mod get_directory;
 mod home;
 pub mod hosting;
 mod library;
+pub mod link;
 pub mod pack;
 pub mod popularity;
 pub mod publish;
@@ -63,6 +64,8 @@ pub struct Client {
     /// Held while the store is published, so that no block gets into two shards.
     sharding: Arc<Mutex<()>>,
     hosting: Arc<Hosting>,
+    /// Bytes of blocks that the store may hold.
+    limit: Option<u64>,
     home: Arc<Home>,
 }
 
@@ -118,7 +121,8 @@ impl Client {
         let entropy = Arc::new(Mutex::new(entropy));
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
         let hosting = Arc::new(Hosting::new(settings));
-        Ok(Self { store, catalog, entropy, counting, sharding, hosting, home })
+        let limit = settings.limit;
+        Ok(Self { store, catalog, entropy, counting, sharding, hosting, limit, home })
     }
 
     /// Its blocks.
@@ -130,6 +134,12 @@ impl Client {
     /// Its blocks, for whoever only stores and reads them.
     pub(crate) fn blocks(&self) -> Arc<dyn BlockStore> {
         self.store.clone()
+    }
+
+    /// Bytes of blocks that the store may hold, if there is a limit.
+    #[must_use]
+    pub const fn limit(&self) -> Option<u64> {
+        self.limit
     }
 
     /// Its names.

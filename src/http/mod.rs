@@ -14,5 +14,7 @@ mod gateway;
 mod guard;
 mod page;
 
+pub use api::meter::{Meter, Rates, Sample, run as run_meter};
+pub use api::metrics::Metrics;
 pub use context::{Access, Context, LogLevel, ServiceStatus, Services};
 pub use guard::Token;
