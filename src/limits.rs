@@ -4,6 +4,7 @@
 //! these first.
 
 pub mod dht;
+pub mod http;
 pub mod lan;
 
 use std::time::Duration;

@@ -128,6 +128,7 @@ impl Source {
             sealed: !how.plain,
             randomizers: how.randomizers.into(),
             recycle: how.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
+            executable: false,
         };
         Ok(Self { kind, label, options })
     }

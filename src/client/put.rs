@@ -38,6 +38,8 @@ pub struct PutOptions {
     pub randomizers: Policy,
     /// URLs whose blocks are used as randomizers before all others.
     pub recycle: Vec<OffUrl>,
+    /// Whether it is an executable file.
+    pub executable: bool,
 }
 
 impl Default for PutOptions {
@@ -49,6 +51,7 @@ impl Default for PutOptions {
             sealed: true,
             randomizers: Policy::default(),
             recycle: Vec::new(),
+            executable: false,
         }
     }
 }
@@ -112,7 +115,8 @@ impl Client {
         let (length, file) = splitter.finish();
         let descriptor = self.store_chain(&mut ids, &seal, &mut rng)?;
         let named = Named { length, file, descriptor, tuple: options.tuple, seal };
-        Ok(OffUrl::new(named, &options.content_type, &options.name)?)
+        let url = OffUrl::new(named, &options.content_type, &options.name)?;
+        Ok(url.executable(options.executable))
     }
 
     /// Hides source blocks until the stream ends, and spools the ids of all tuples.

@@ -112,10 +112,10 @@ impl Client {
         let options = PutOptions {
             content_type: content_type_of(found.name()),
             name: found.name().to_owned(),
+            executable: found.executable,
             ..options.clone()
         };
-        let url = self.put_stream(&mut file, &options, progress)?;
-        Ok(url.executable(found.executable))
+        self.put_stream(&mut file, &options, progress)
     }
 
     /// Puts many files as one stream: the paths and URLs of those that could be read.
@@ -138,6 +138,7 @@ impl Client {
         let options = PutOptions {
             content_type: directory::CONTENT_TYPE.into(),
             name: format!("{name}{}", directory::EXTENSION),
+            executable: false,
             ..options.clone()
         };
         self.put_stream(&mut &*directory.encode()?, &options, &mut |_| {})
