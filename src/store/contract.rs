@@ -9,7 +9,7 @@ use crate::off::{Block, BlockSize};
 
 use super::{
     BlockStore, CachedStore, Digests, Folder, Located, Mark, MemoryStore, Presence, QuotaStore,
-    SlabStore, StoreCensus, StoreError, Upkeep, UseCount,
+    SketchCell, SlabStore, StoreCensus, StoreError, Upkeep, UseCount,
 };
 
 fn blocks(count: usize) -> Vec<Block> {

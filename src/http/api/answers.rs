@@ -14,45 +14,29 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::catalog::CatalogError;
 use crate::client::link::LinkError;
-use crate::client::{PublishError, PutError, ReadError, UpkeepError};
+use crate::client::{PublishError, ReadError, UpkeepError};
+use crate::http::fault::{Fault, status_of_store};
 use crate::store::StoreError;
 
 /// Bytes of the longest request in JSON: a magnet link with all its trackers takes a quarter.
 pub(super) const MAX_JSON_LEN: usize = 64 << 10;
 
-/// Why a request is not answered as it wished.
+/// Why a request is not answered as it wished, in JSON.
 #[derive(Debug)]
-pub(in crate::http) struct Failure {
-    status: StatusCode,
-    message: String,
-    hints: Vec<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Shown<'a> {
-    error: ShownError<'a>,
-}
-
-#[derive(Serialize)]
-struct ShownError<'a> {
-    code: &'static str,
-    message: &'a str,
-    hints: &'a [&'static str],
-}
+pub(super) struct Failure(Fault);
 
 impl Failure {
-    pub(in crate::http) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), hints: Vec::new() }
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self(Fault::new(status, message))
     }
 
-    pub(in crate::http) fn hint(mut self, hint: &'static str) -> Self {
-        self.hints.push(hint);
-        self
+    pub(super) fn hint(self, hint: &'static str) -> Self {
+        Self(self.0.hint(hint))
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -65,71 +49,24 @@ impl Failure {
 
     /// What went wrong on our side.
     pub(super) fn failed(error: &(dyn Error + 'static)) -> Self {
-        Self::caused(StatusCode::INTERNAL_SERVER_ERROR, error)
-    }
-
-    pub(super) fn caused(status: StatusCode, error: &(dyn Error + 'static)) -> Self {
-        Self::new(status, with_causes(error))
-    }
-
-    pub(super) fn message(&self) -> &str {
-        &self.message
+        Self(Fault::of(StatusCode::INTERNAL_SERVER_ERROR, error))
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let Self { status, message, hints } = &self;
-        let error = ShownError { code: code(*status), message, hints };
-        (*status, axum::Json(Shown { error })).into_response()
+        self.0.into_json()
     }
 }
 
-/// The word for a status.
-fn code(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        400 => "bad_request",
-        401 => "unauthorized",
-        403 => "forbidden",
-        404 => "not_found",
-        405 => "method",
-        409 => "conflict",
-        410 => "gone",
-        413 => "too_large",
-        421 => "misdirected",
-        431 => "headers_too_large",
-        503 => "unavailable",
-        504 => "timeout",
-        507 => "full",
-        _ => "failed",
-    }
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// An error, what caused it, and so on.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let this = next?;
-        next = this.source();
-        Some(this)
-    })
-}
-
-/// A failure of the store if it is one, else the status given.
-fn of_store(status: StatusCode, error: &(dyn Error + 'static)) -> Failure {
-    match causes(error).find_map(|cause| cause.downcast_ref::<StoreError>()) {
-        Some(StoreError::Full { .. }) => Failure::caused(StatusCode::INSUFFICIENT_STORAGE, error)
-            .hint("unpin or delete OFF URLs, or raise store.limit_bytes"),
-        Some(source) if source.is_disk_full() => {
-            Failure::caused(StatusCode::INSUFFICIENT_STORAGE, error).hint("the disk is full")
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault.status {
+            StatusCode::INSUFFICIENT_STORAGE => {
+                Self(fault.hint("unpin or delete OFF URLs, or raise the limit of the store"))
+            }
+            _ => Self(fault),
         }
-        Some(_) => Failure::failed(error),
-        None => Failure::caused(status, error),
     }
 }
 
@@ -141,13 +78,13 @@ impl From<CatalogError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        of_store(StatusCode::INTERNAL_SERVER_ERROR, &error)
+        Fault::of(status_of_store(&error), &error).into()
     }
 }
 
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Self {
-        let failure = Self::caused(StatusCode::BAD_REQUEST, &error);
+        let failure = Self(Fault::of(StatusCode::BAD_REQUEST, &error));
         match error {
             LinkError::NoUrl => failure.hint("get it with any BitTorrent client"),
             _ => failure,
@@ -157,57 +94,34 @@ impl From<LinkError> for Failure {
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        match &error {
-            ReadError::Missing(_) => Self::caused(StatusCode::CONFLICT, &error)
-                .hint("fetch the OFF URL first: POST /api/fetch"),
-            // Whoever made the URL or the chain is wrong.
-            _ => of_store(StatusCode::CONFLICT, &error),
-        }
+        Fault::from(&error).into()
     }
 }
 
 impl From<UpkeepError> for Failure {
     fn from(error: UpkeepError) -> Self {
-        match &error {
-            UpkeepError::Unknown { .. } => Self::caused(StatusCode::NOT_FOUND, &error)
-                .hint("GET /api/urls lists the OFF URLs that are known"),
-            UpkeepError::Read(_) => of_store(StatusCode::CONFLICT, &error),
-            _ => of_store(StatusCode::INTERNAL_SERVER_ERROR, &error),
-        }
+        let status = match &error {
+            UpkeepError::Unknown { .. } => {
+                return Self(Fault::of(StatusCode::NOT_FOUND, &error))
+                    .hint("GET /api/urls lists the OFF URLs that are known");
+            }
+            UpkeepError::Read(read) => Fault::from(read).status,
+            UpkeepError::Store(store) => status_of_store(store),
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Fault::of(status, &error).into()
     }
 }
 
 impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
-        match &error {
-            PublishError::Incomplete { .. } => Self::caused(StatusCode::CONFLICT, &error)
-                .hint("fetch the OFF URL first: POST /api/fetch"),
-            PublishError::Empty
-            | PublishError::Metainfo(_)
-            | PublishError::Read { .. }
-            | PublishError::Blocks(_) => of_store(StatusCode::CONFLICT, &error),
-            _ => of_store(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        let failure = Self::from(Fault::from(&error));
+        match error {
+            PublishError::Incomplete { .. } => {
+                failure.hint("fetch the OFF URL first: POST /api/fetch")
+            }
+            _ => failure,
         }
-    }
-}
-
-impl From<PutError> for Failure {
-    fn from(error: PutError) -> Self {
-        let status = match &error {
-            // The stream is the body of the request.
-            PutError::Read { .. } | PutError::Url(_) | PutError::Directory(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            PutError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            PutError::TooFewRandomizers { .. } | PutError::Encode(_) => StatusCode::CONFLICT,
-            PutError::Spool { source, .. }
-                if source.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        of_store(status, &error)
     }
 }
 
@@ -243,7 +157,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let asked = Query::<T>::from_request_parts(parts, state).await;
         asked.map(|Query(asked)| Self(asked)).map_err(|rejection| {
-            let why = causes(&rejection).last().map(ToString::to_string).unwrap_or_default();
+            let why = rejection.body_text();
             Failure::bad_request(format!("cannot read the parameters of the request: {why}"))
         })
     }

@@ -84,9 +84,4 @@ impl<T: Clone + Send + 'static> Lasting<T> {
         *kept = Some((now + least.max((now - began) * SHARE), made.clone()));
         Ok(made)
     }
-
-    /// What was made last, however old it is.
-    pub(super) async fn last(&self) -> Option<T> {
-        self.0.lock().await.as_ref().map(|(_, made)| made.clone())
-    }
 }

@@ -7,9 +7,10 @@ use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -45,6 +46,30 @@ impl Metrics {
     }
 }
 
+/// Counts what is answered.
+pub(in crate::http) async fn count(
+    State(context): State<Context>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = route_of(request.uri().path());
+    let response = next.run(request).await;
+    context.metrics.count(route, response.status().as_u16());
+    response
+}
+
+/// The kind of a route: as many as there are words here, whatever is asked for.
+fn route_of(path: &str) -> &'static str {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    match first {
+        "" | "page" | "favicon.ico" => "page",
+        "offsystem" | "v4" => "gateway",
+        "api" => "api",
+        "metrics" | "healthz" | "readyz" => "monitoring",
+        _ => "other",
+    }
+}
+
 pub(super) async fn metrics(
     State(context): State<Context>,
     Extension(kept): Extension<Kept>,
@@ -64,7 +89,8 @@ impl Scrape {
         let catalog = context.session.client().catalog().clone();
         let store = context.session.client().store().clone();
         let census = kept.census.get(CENSUS_EVERY, move || store.census()).await?;
-        let names = blocking(move || Ok::<_, Failure>((catalog.url_count()?, catalog.torrent_count()?)));
+        let names =
+            blocking(move || Ok::<_, Failure>((catalog.url_count()?, catalog.torrent_count()?)));
         let (urls, torrents) = names.await?;
         scrape.gauge("store_blocks", "Blocks held", census.blocks);
         scrape.gauge("store_bytes", "Bytes of blocks held", census.bytes);
@@ -88,7 +114,8 @@ impl Scrape {
         self.counter("sent_bytes", "Bytes sent to peers", totals.sent);
         self.counter("received_bytes", "Bytes received from peers", totals.received);
         let nodes = context.session.swarms();
-        let nodes = nodes.and_then(|swarms| swarms.dht().map(crate::krpc::driver::Dht::known_nodes));
+        let nodes =
+            nodes.and_then(|swarms| swarms.dht().map(crate::krpc::driver::Dht::known_nodes));
         self.gauge("dht_nodes", "Nodes of the DHT that are known", nodes.unwrap_or(0) as u64);
         let connected = [("bittorrent", peers.bittorrent), ("native", peers.native)];
         let connected = connected.map(|(kind, count)| (labels([("kind", kind)]), count as u64));

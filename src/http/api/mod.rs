@@ -14,12 +14,13 @@
 //! | `meter`, `kept` | what is measured all the time; what is kept between requests |
 //! | `answers` | how requests are read, and what failures look like |
 
-pub(super) mod answers;
+mod answers;
 mod events;
 mod kept;
 pub(super) mod meter;
 pub(super) mod metrics;
 mod network;
+mod put;
 mod qr;
 mod settings;
 mod status;
@@ -45,7 +46,8 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 /// Everything that is answered here.
 pub(super) fn router() -> Router<Context> {
-    let known = routes().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
+    let known =
+        routes().into_iter().fold(Router::new(), |all, (path, route)| all.route(path, route));
     let unknown = ["/api", "/api/", "/api/{*rest}"];
     unknown
         .into_iter()
@@ -70,6 +72,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Context>)> {
         ("/api/urls/unpin", post(urls::unpin)),
         ("/api/urls/delete", post(urls::delete)),
         ("/api/publish", post(urls::publish)),
+        ("/api/put", post(put::put)),
         ("/api/fetch", post(transfers::fetch)),
         ("/api/transfers", get(transfers::list)),
         ("/api/transfers/{id}", get(transfers::look)),

@@ -143,8 +143,10 @@ pub(super) async fn alive() -> &'static str {
 
 /// Whether all that was to be started serves; else which does not, and why.
 pub(super) async fn ready(State(context): State<Context>) -> (StatusCode, String) {
-    let lacking = |service: &ServiceStatus| service.state != "running" || service.health == "failed";
-    let lacking: Vec<String> = context.board.statuses().iter().filter(|one| lacking(one)).map(say).collect();
+    let lacking =
+        |service: &ServiceStatus| service.state != "running" || service.health == "failed";
+    let lacking: Vec<String> =
+        context.board.statuses().iter().filter(|one| lacking(one)).map(say).collect();
     if lacking.is_empty() {
         return (StatusCode::OK, "ready\n".into());
     }

@@ -129,9 +129,8 @@ fn look_up(catalog: &Catalog, page: &Page, limit: usize) -> Result<Listing, Fail
         (Order::Url, after) => catalog.urls_from(after, limit, wanted)?,
         (Order::Latest, None) => catalog.latest_urls(None, limit, wanted)?,
         (Order::Latest, Some(after)) => {
-            let place = after.split_once(',').and_then(|(added, text)| {
-                Some((added.parse().ok()?, text))
-            });
+            let place =
+                after.split_once(',').and_then(|(added, text)| Some((added.parse().ok()?, text)));
             let place = place.ok_or_else(|| {
                 Failure::bad_request("after is not what a page of this order ended with")
             })?;
@@ -388,7 +387,8 @@ mod tests {
 
     #[test]
     fn searches_names_types_and_ids() {
-        let url = "http://localhost:23402/offsystem/v4/text/plain/5/9abc/7def/Caf%C3%A9%20Menu?t=3&k=q";
+        let url =
+            "http://localhost:23402/offsystem/v4/text/plain/5/9abc/7def/Caf%C3%A9%20Menu?t=3&k=q";
         for sought in ["café", "menu", "text/plain", "9abc"] {
             assert!(matches(url, sought), "{sought}");
         }
