@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use crate::catalog::Origin;
 use crate::id::{FileHasher, FileId};
 use crate::limits::{MAX_PATH_DEPTH, PACKED_BELOW_LEN};
-use crate::off::url::{Member, Named};
 use crate::off::{Directory, OffUrl, directory};
 
 use super::put::{Put, PutOptions};
+use super::put_tree;
 use super::{Client, PutError};
 
 /// What came of a directory's put.
@@ -131,17 +131,6 @@ impl Client {
         skipped.append(&mut pack.skipped);
         let name = |part: &Part<'_>| Ok((part.file.path.clone(), part.url(&stream)?));
         pack.parts.iter().map(name).collect()
-    }
-
-    fn put_listing(&self, directory: &Directory, options: &PutOptions) -> Result<OffUrl, PutError> {
-        let name = options.name.strip_suffix(directory::EXTENSION).unwrap_or(&options.name);
-        let options = PutOptions {
-            content_type: directory::CONTENT_TYPE.into(),
-            name: format!("{name}{}", directory::EXTENSION),
-            executable: false,
-            ..options.clone()
-        };
-        self.put_stream(&mut &*directory.encode()?, &options, &mut |_| {})
     }
 }
 
@@ -348,21 +337,9 @@ impl Read for Pack<'_> {
 impl Part<'_> {
     /// The URL of this file in the packed stream.
     fn url(&self, stream: &OffUrl) -> Result<OffUrl, PutError> {
-        let named = Named {
-            length: self.length,
-            file: self.id,
-            descriptor: stream.descriptor().filter(|_| self.length > 0),
-            tuple: stream.tuple(),
-            seal: *stream.seal(),
-        };
-        let name = self.file.name();
-        let url = OffUrl::new(named, &content_type_of(name), name)?;
-        let url = url.executable(self.file.executable);
-        // A stream of its own needs no place in one.
-        if self.length == 0 || self.length == stream.length() {
-            return Ok(url);
-        }
-        Ok(url.packed(Member { offset: self.offset, stream: stream.length() })?)
+        let Self { file, offset, length, id } = *self;
+        let (path, executable) = (file.path.clone(), file.executable);
+        put_tree::Part { path, executable, offset, length, id }.url(stream)
     }
 }
 
