@@ -146,7 +146,7 @@ impl Report {
 }
 
 impl From<NativeStatus> for ShownNative {
-    fn from(NativeStatus { address, hosts, owed }: NativeStatus) -> Self {
+    fn from(NativeStatus { address, hosts, owed, .. }: NativeStatus) -> Self {
         Self { address, hosts, owed }
     }
 }

@@ -17,6 +17,7 @@ pub mod get_directory;
 mod home;
 pub mod hosting;
 mod library;
+pub mod link;
 pub mod pack;
 pub mod popularity;
 pub mod publish;
@@ -72,6 +73,8 @@ pub struct Client {
     hosting: Arc<Hosting>,
     /// Torrents that enter the catalog, for whoever seeds it.
     published: broadcast::Sender<InfoHash>,
+    /// Bytes of blocks that the store may hold.
+    limit: Option<u64>,
     home: Arc<Home>,
 }
 
@@ -128,7 +131,8 @@ impl Client {
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
         let hosting = Arc::new(Hosting::new(settings));
         let (published, _) = broadcast::channel(PUBLISHED_WAITING);
-        Ok(Self { store, catalog, entropy, counting, sharding, hosting, published, home })
+        let limit = settings.limit;
+        Ok(Self { store, catalog, entropy, counting, sharding, hosting, published, limit, home })
     }
 
     /// Its blocks.
@@ -140,6 +144,12 @@ impl Client {
     /// Its blocks, for whoever only stores and reads them.
     pub(crate) fn blocks(&self) -> Arc<dyn BlockStore> {
         self.store.clone()
+    }
+
+    /// Bytes of blocks that the store may hold, if there is a limit.
+    #[must_use]
+    pub const fn limit(&self) -> Option<u64> {
+        self.limit
     }
 
     /// Its names.

@@ -236,6 +236,12 @@ impl Swarms {
         self.front.lives().into_iter().map(|live| (live.infohash(), live.peers())).collect()
     }
 
+    /// The torrents in use, and how each stands.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<(InfoHash, SwarmStatus)> {
+        self.front.lives().into_iter().map(|live| (live.infohash(), look(&live))).collect()
+    }
+
     /// How a swarm stands that is being joined.
     #[must_use]
     pub fn status_of(&self, infohash: InfoHash) -> SwarmStatus {
