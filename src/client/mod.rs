@@ -71,10 +71,10 @@ pub struct Client {
     /// Held while the store is published, so that no block gets into two shards.
     sharding: Arc<Mutex<()>>,
     hosting: Arc<Hosting>,
-    /// Torrents that enter the catalog, for whoever seeds it.
-    published: broadcast::Sender<InfoHash>,
     /// Bytes of blocks that the store may hold.
     limit: Option<u64>,
+    /// Torrents that enter the catalog, for whoever seeds it.
+    published: broadcast::Sender<InfoHash>,
     home: Arc<Home>,
 }
 
@@ -130,9 +130,8 @@ impl Client {
         let entropy = Arc::new(Mutex::new(entropy));
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
         let hosting = Arc::new(Hosting::new(settings));
-        let (published, _) = broadcast::channel(PUBLISHED_WAITING);
-        let limit = settings.limit;
-        Ok(Self { store, catalog, entropy, counting, sharding, hosting, published, limit, home })
+        let (limit, (published, _)) = (settings.limit, broadcast::channel(PUBLISHED_WAITING));
+        Ok(Self { store, catalog, entropy, counting, sharding, hosting, limit, published, home })
     }
 
     /// Its blocks.

@@ -101,8 +101,7 @@ pub(super) async fn put(
     let stop = ticket.stop().clone();
     let (sender, files) = mpsc::channel(1);
     let (session, publish) = (context.session.clone(), how.publish == Flag::On);
-    let put =
-        tokio::task::spawn_blocking(move || run(&session, options, publish, ticket, files));
+    let put = tokio::task::spawn_blocking(move || run(&session, options, publish, ticket, files));
     let forwarded = forward(&mut form, &gap, sender, &stop).await;
     let stored = put.await.map_err(|error| Failure::failed(&error))?;
     if stored.is_err() {
@@ -209,9 +208,7 @@ fn path_of(field: &Field<'_>) -> Result<String, Failure> {
     }
     match field.file_name() {
         // The three that forms escape (HTML, section 4.10.21.8).
-        Some(name) => {
-            Ok(name.replace("%22", "\"").replace("%0A", "\n").replace("%0D", "\r"))
-        }
+        Some(name) => Ok(name.replace("%22", "\"").replace("%0A", "\n").replace("%0D", "\r")),
         None => Err(Failure::bad_request("the form has a file without a filename")),
     }
 }

@@ -1,6 +1,7 @@
 //! The API without a server around it: what is asked and answered, held against `openapi.json`.
 
 mod following;
+mod forms;
 mod monitoring;
 mod schema;
 mod stage;
