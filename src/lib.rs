@@ -14,7 +14,7 @@
 //! |---|---|
 //! | words | [`id`], [`limits`], [`address`] |
 //! | formats | [`off`], [`bencode`] |
-//! | holders | [`store`], [`catalog`], [`source`] |
+//! | holders | [`store`], [`catalog`], [`source`], [`supervise`] |
 //! | network | [`torrent`], [`peer`], [`krpc`] |
 //! | swarm | [`swarm`] |
 //! | client | [`client`] |

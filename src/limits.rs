@@ -153,6 +153,10 @@ pub const CATALOG_CACHE_LEN: usize = 4 << 20;
 /// waits for a slow moment of the other.
 pub const PIPE_BLOCKS: usize = 16;
 
+/// Bytes of a file ahead of whoever reads it that are fetched (64 MiB): enough for a fast line to be
+/// busy until the next look, and little enough to be lost when a reader skips.
+pub const READ_AHEAD_LEN: u64 = 64 << 20;
+
 /// Blocks that a put has drawn as randomizers and set aside for more popular ones (2 MiB of
 /// memory): in a stream of up to 8 GiB, with tuples of three, each one is the better of two.
 pub const MAX_SET_ASIDE: usize = 65_536;
@@ -394,3 +398,19 @@ pub const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Blocks that a native peer said to have and has not, from which on it is disbelieved if they are
 /// more than those it gave. An honest one evicts a few between answer and request.
 pub const MAX_BROKEN_PROMISES: u64 = 8;
+
+/// Characters of a service's reason or error on the status board: a chain of causes, not a dump.
+pub const MAX_REASON_LEN: usize = 1_024;
+
+/// Requests that a supervisor has not looked at yet: it looks at once, so that more are a flood.
+pub const MAX_REQUESTS_WAITING: usize = 16;
+
+/// Bytes of the largest configuration file that is read.
+pub const MAX_CONFIG_LEN: u64 = 1 << 20;
+
+/// Values of one key of the configuration: peers, nodes or hosts that somebody wrote down.
+pub const MAX_CONFIG_LIST: usize = 256;
+
+/// Commands of other processes that a daemon runs at once, each on a thread of its own. One that
+/// seeds runs for as long as its user likes.
+pub const MAX_COMMANDS: usize = 64;

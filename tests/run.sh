@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 # Debian packages and a file that shows each is there.
 needs=(
     "aria2 /usr/bin/aria2c"
+    "chromium /usr/bin/chromium"
     "curl /usr/bin/curl"
     "deluged /usr/bin/deluged"
     "iproute2 /sbin/ip"
@@ -19,6 +20,7 @@ needs=(
     "python3-libtorrent /usr/lib/python3/dist-packages/libtorrent*.so"
     "qbittorrent-nox /usr/bin/qbittorrent-nox"
     "rtorrent /usr/bin/rtorrent"
+    "systemd /usr/bin/systemd-analyze"
     "time /usr/bin/time"
     "transmission-daemon /usr/bin/transmission-daemon"
 )
@@ -29,6 +31,10 @@ missing() {
     for need in "${needs[@]}"; do
         read -r package file <<<"$need"
         compgen -G "$file" >/dev/null || echo "$package"
+    done
+    # These two may have come from elsewhere.
+    for package in nodejs:node npm:npm; do
+        command -v "${package#*:}" >/dev/null || echo "${package%:*}"
     done
 }
 

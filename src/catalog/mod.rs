@@ -39,7 +39,7 @@ use crate::limits::CATALOG_CACHE_LEN;
 
 pub use standing::{Change, Priority, Standing};
 pub use torrents::{ShardRecord, TorrentRecord};
-pub use urls::{Origin, UrlRecord};
+pub use urls::{Origin, UrlPage, UrlRecord};
 
 const FORMAT: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");

@@ -6,8 +6,11 @@
 mod dht;
 mod native;
 mod pack;
+mod serve;
 mod swarm;
+mod words;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,9 +18,11 @@ use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::client::{Percent, Policy};
+use crate::daemon::config::parse::{duration, log_filter, percent, size, tracker};
 use crate::off::TupleSize;
 
 use super::cat::ByteRange;
+use super::env::Env;
 use super::exit;
 
 pub(super) use dht::{
@@ -25,7 +30,8 @@ pub(super) use dht::{
 };
 pub(super) use native::{NativeFlags, RungArgs};
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
-pub(super) use swarm::{DhtFlags, LinkArgs, ReportArgs, SeedArgs, SwarmArgs};
+pub(super) use serve::{ConfigArgs, ConfigCommand, DaemonArgs, LogArgs};
+pub(super) use swarm::{LinkArgs, ReportArgs, SeedArgs, SwarmArgs};
 
 /// Share files as noise over BitTorrent: a client of the OFF System.
 #[derive(Debug, Parser)]
@@ -59,6 +65,12 @@ pub(super) struct Global {
     /// What to log to stderr, as in `offswarm=debug`
     #[arg(long, global = true, value_name = "FILTER", default_value = "error,offswarm=warn", value_parser = log_filter)]
     pub(super) log: String,
+    /// Open the store here, though a daemon may run that would run the command
+    #[arg(long, global = true)]
+    pub(super) no_daemon: bool,
+    /// Where the command runs.
+    #[arg(skip)]
+    pub(super) env: Env,
 }
 
 #[derive(Debug, Subcommand)]
@@ -114,6 +126,18 @@ pub(super) enum Command {
     /// Needs no store, and works beside another offswarm. All but serve ask without becoming a
     /// node that others ask. What other commands are told of the DHT by --no-dht is not looked at.
     Dht(DhtArgs),
+    /// Run the daemon until interrupted: the store, its swarms, the DHT, and HTTP for browsers
+    ///
+    /// stdout gets the address of the web page as soon as it can be opened. While it runs, other
+    /// commands are run by it: it opens, reads and writes the files they name, as the same user.
+    /// Each of its flags is a key of the configuration (see `config show`).
+    Serve(DaemonArgs),
+    /// Show how the daemon is doing
+    Status,
+    /// Show what the daemon logs, or have it log something else
+    Log(LogArgs),
+    /// Show the configuration
+    Config(ConfigArgs),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -152,6 +176,16 @@ pub(super) struct HowToPut {
     /// Hide it behind the blocks of this OFF URL first; may be repeated
     #[arg(long, value_name = "URL")]
     pub(super) recycle: Vec<String>,
+}
+
+impl Command {
+    /// Whether it needs the store or asks the daemon, so that a daemon runs it if there is one.
+    pub(super) const fn is_for_daemon(&self) -> bool {
+        !matches!(
+            self,
+            Self::Dht(_) | Self::Serve(_) | Self::Config(_) | Self::Completions { .. } | Self::Man
+        )
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -361,11 +395,26 @@ pub(super) enum TorrentCommand {
     },
 }
 
+/// The arguments, understood, and as a daemon is told them.
+pub(super) struct Parsed {
+    pub(super) cli: Cli,
+    /// Every argument that was given, here or in the environment, spelt out.
+    pub(super) words: Vec<OsString>,
+}
+
 /// Reads the arguments and the environment of this process.
-pub(super) fn parse() -> Result<Cli, clap::Error> {
+pub(super) fn parse() -> Result<Parsed, clap::Error> {
     let mut command = command();
     let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    let words = words::of(&command, &matches);
+    let cli = Cli::from_arg_matches_mut(&mut matches);
+    let cli = cli.map_err(|error| error.format(&mut command))?;
+    Ok(Parsed { cli, words })
+}
+
+/// Reads arguments that were spelt out; the environment says nothing.
+pub(super) fn parse_words(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(words)
 }
 
 /// The whole command with the environment twins of all flags.
@@ -399,38 +448,6 @@ fn twin(arg: Arg) -> Arg {
     }
 }
 
-fn log_filter(text: &str) -> Result<String, String> {
-    let checked = tracing_subscriber::EnvFilter::try_new(text);
-    checked.map(|_| text.to_owned()).map_err(|error| error.to_string())
-}
-
-/// Reads `30s`, `5m`, or a plain number of seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string());
-    }
-    humantime::parse_duration(text).map_err(|error| error.to_string())
-}
-
-/// Reads `500MB`, `10GiB`, or a plain number of bytes.
-fn size(text: &str) -> Result<u64, String> {
-    text.parse::<bytesize::ByteSize>().map(|size| size.as_u64())
-}
-
-/// Reads `25` or `25%`.
-fn percent(text: &str) -> Result<Percent, String> {
-    let number = text.strip_suffix('%').unwrap_or(text).parse();
-    number.ok().and_then(Percent::new).ok_or_else(|| "a number from 0 to 100 is needed".into())
-}
-
-fn tracker(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text).map_err(|error| error.to_string())?;
-    match url.scheme() {
-        "http" | "https" | "udp" if url.has_host() => Ok(text.to_owned()),
-        _ => Err("a tracker has an http, https or udp address".into()),
-    }
-}
-
 fn web_address(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|error| error.to_string())?;
     match url.scheme() {
@@ -461,30 +478,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_durations() {
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert!(duration("soon").is_err());
-    }
-
-    #[test]
-    fn reads_percentages() {
-        assert_eq!((percent("25"), percent("100%")), (Ok(share(25)), Ok(share(100))));
-        for bad in ["101", "-1", "2.5", "%", "half", "300"] {
-            assert!(percent(bad).is_err(), "{bad}");
-        }
-    }
-
-    fn share(percent: u8) -> Percent {
-        Percent::new(percent).unwrap()
-    }
-
-    #[test]
-    fn refuses_trackers_of_other_kinds() {
-        assert!(tracker("udp://t.example:80").is_ok());
-        for bad in ["file:///x", "t.example", "http://"] {
-            assert!(tracker(bad).is_err(), "{bad}");
+    fn refuses_web_seeds_of_other_kinds() {
+        for bad in ["udp://t.example:80", "file:///x", "t.example", "http://"] {
             assert!(web_address(bad).is_err(), "{bad}");
         }
     }

@@ -20,10 +20,10 @@ use super::signals::Signals;
 pub(super) async fn run(
     global: &Global,
     args: &CatArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let url = parse_url(&typed(&args.from.what)?)?;
+    let url = parse_url(&typed(global, &args.from.what)?)?;
     let ways = args.from.ways(global)?;
     let range = args.range.map(|range| range.of(url.length())).transpose()?;
     let client = global.client()?;
@@ -49,7 +49,7 @@ fn stream(
     url: &OffUrl,
     range: Option<Range<u64>>,
     ways: &Ways,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Ended, CliError> {
     let arrivals = Arrivals::default();
@@ -58,7 +58,7 @@ fn stream(
     let (written, fetched) = tokio::task::block_in_place(|| {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                let stdout = &mut Stoppable { target: &mut io::stdout().lock(), signals };
+                let stdout = &mut Stoppable { target: &mut output.stdout(), signals };
                 let written = client.read_arriving(url, range, &arrivals, stdout, &mut |_| ());
                 // Who has the range needs no more; a whole stream is entered when all is here.
                 if is_range || written.is_err() {
@@ -81,12 +81,12 @@ pub(super) async fn to_stdout(
     client: &Client,
     url: &OffUrl,
     ways: &Ways,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<(), CliError> {
     let written = tokio::task::block_in_place(|| {
         let mut progress = output.progress(Some(url.length()), true);
-        let stdout = &mut Stoppable { target: &mut io::stdout().lock(), signals };
+        let stdout = &mut Stoppable { target: &mut output.stdout(), signals };
         client.read(url, stdout, &mut |written| progress.set(written))
     });
     told(client, url, ways, output, signals, written).await
@@ -97,7 +97,7 @@ async fn told(
     client: &Client,
     url: &OffUrl,
     ways: &Ways,
-    output: Output,
+    output: &Output,
     signals: &Signals,
     written: Result<(), GetError>,
 ) -> Result<(), CliError> {

@@ -33,7 +33,7 @@ struct Checked {
 pub(super) fn check(
     global: &Global,
     args: &CheckArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let client = global.existing_client()?;
@@ -79,7 +79,7 @@ pub(super) fn check(
 fn read_data(
     client: &Client,
     restart: bool,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Option<u64>, CliError> {
     let catalog = client.catalog();
@@ -102,7 +102,7 @@ fn read_data(
     Ok(Some(read))
 }
 
-fn show(hurt: &Hurt, output: Output) -> Result<(), CliError> {
+fn show(hurt: &Hurt, output: &Output) -> Result<(), CliError> {
     let shown = HurtUrl {
         url: hurt.url.to_string(),
         damaged: hurt.damaged.iter().map(ToString::to_string).collect(),
@@ -124,7 +124,7 @@ struct Repaired {
 pub(super) async fn repair(
     global: &Global,
     args: &RepairArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let named = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;

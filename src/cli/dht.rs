@@ -27,7 +27,7 @@ use super::signals::Signals;
 pub(super) async fn run(
     global: &Global,
     command: DhtCommand,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     if let DhtCommand::Serve(args) = &command {
@@ -39,7 +39,7 @@ pub(super) async fn run(
     }
 }
 
-async fn ask(global: &Global, command: DhtCommand, output: Output) -> Result<Exit, CliError> {
+async fn ask(global: &Global, command: DhtCommand, output: &Output) -> Result<Exit, CliError> {
     match command {
         DhtCommand::Ping { node, ask } => nodes::ping(&node, &ask, output).await,
         DhtCommand::FindNode { id, ask } => nodes::find_node(global, id, &ask, output).await,

@@ -137,6 +137,7 @@ impl From<PutError> for CliError {
                 Self::new(Exit::Failed, error).hint("use --randomizers mixed")
             }
             PutError::Url(_) => Self::new(Exit::Usage, error),
+            PutError::Stopped => Self::new(Exit::Interrupted, error),
             PutError::Directory(_) => {
                 Self::new(Exit::Failed, error).hint("put parts of it as directories of their own")
             }

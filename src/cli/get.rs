@@ -70,10 +70,10 @@ impl std::fmt::Display for Sources {
 pub(super) async fn run(
     global: &Global,
     args: GetArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let (url, path) = parse_url_with_path(&typed(&args.from.what)?)?;
+    let (url, path) = parse_url_with_path(&typed(global, &args.from.what)?)?;
     let ways = args.from.ways(global)?;
     if url.is_directory() && path.is_none() {
         return get_directory::run(global, &args, &url, &ways, output, signals).await;
@@ -81,7 +81,12 @@ pub(super) async fn run(
     let name = path.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path));
     let target = match args.output.as_deref() {
         Some(path) if path.as_os_str() == "-" => None,
-        _ => Some(Target::choose(&args, name.unwrap_or(url.name()), &url.file().to_string())?),
+        _ => Some(Target::choose(
+            global,
+            &args,
+            name.unwrap_or(url.name()),
+            &url.file().to_string(),
+        )?),
     };
     let client = global.client()?;
     let _lease = client.store().lease();
@@ -154,7 +159,7 @@ impl Wanted {
         &self,
         client: &Client,
         ways: &Ways,
-        output: Output,
+        output: &Output,
         stop: &CancellationToken,
     ) -> Result<(OffUrl, Fetched), CliError> {
         let url = &self.url;
@@ -177,7 +182,7 @@ pub(super) async fn fetch(
     client: &Client,
     url: &OffUrl,
     ways: &Ways,
-    output: Output,
+    output: &Output,
     stop: &CancellationToken,
 ) -> Result<Fetched, CliError> {
     let wanted = Wanted { url: url.clone(), path: None };
@@ -188,7 +193,7 @@ fn shown(
     path: Option<&Path>,
     url: &OffUrl,
     fetched: Fetched,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let sources = Sources::from(fetched);
     let shown = Shown { path, length: url.length(), sources };
@@ -200,12 +205,12 @@ fn shown(
 }
 
 /// The URL as typed, or for `-` from standard input, where no other process can see it.
-pub(super) fn typed(text: &str) -> Result<String, CliError> {
+pub(super) fn typed(global: &Global, text: &str) -> Result<String, CliError> {
     if text != "-" {
         return Ok(text.to_owned());
     }
     let mut line = String::new();
-    let mut limited = io::Read::take(io::stdin(), MAX_URL_LEN as u64 + 2);
+    let mut limited = io::Read::take(global.env.stdin(), MAX_URL_LEN as u64 + 2);
     io::Read::read_to_string(&mut limited, &mut line)
         .map_err(|error| CliError::failed("cannot read the URL from standard input", error))?;
     Ok(line)
@@ -218,7 +223,7 @@ impl FetchArgs {
             torrents: self
                 .torrent
                 .iter()
-                .map(|path| torrent_to_join(path))
+                .map(|path| torrent_to_join(global, path))
                 .collect::<Result<_, _>>()?,
             web_seeds: self.web_seed.clone(),
             offline: self.offline,
@@ -247,8 +252,8 @@ pub(super) fn swarm_ways(
 }
 
 /// Reads a torrent file whose swarm can be joined.
-fn torrent_to_join(path: &Path) -> Result<Metainfo, CliError> {
-    let metainfo = read_torrent(path)?;
+fn torrent_to_join(global: &Global, path: &Path) -> Result<Metainfo, CliError> {
+    let metainfo = read_torrent(global, path)?;
     if metainfo.info.version == Version::V2 {
         let shown = path.display();
         return Err(CliError::new(
@@ -261,11 +266,11 @@ fn torrent_to_join(path: &Path) -> Result<Metainfo, CliError> {
 }
 
 /// Reads a torrent file, not more of it than a torrent can have.
-pub(super) fn read_torrent(path: &Path) -> Result<Metainfo, CliError> {
+pub(super) fn read_torrent(global: &Global, path: &Path) -> Result<Metainfo, CliError> {
     let shown = path.display();
     let mut bytes = Vec::new();
     let limit = MAX_METAINFO_LEN as u64 + 1;
-    std::fs::File::open(path)
+    std::fs::File::open(global.env.at(path))
         .and_then(|file| io::Read::read_to_end(&mut io::Read::take(file, limit), &mut bytes))
         .map_err(|error| CliError::failed(format!("cannot read {shown}"), error))?;
     Metainfo::decode(&bytes).map_err(|error| {
@@ -280,6 +285,8 @@ pub(super) fn read_torrent(path: &Path) -> Result<Metainfo, CliError> {
 /// The file that a stream goes to.
 struct Target {
     path: PathBuf,
+    /// Where that is.
+    place: PathBuf,
     overwrite: bool,
     /// A device or a pipe: written to, never replaced.
     special: bool,
@@ -299,30 +306,38 @@ impl From<CliError> for Written {
 }
 
 impl Target {
-    fn choose(args: &GetArgs, name: &str, fallback: &str) -> Result<Self, CliError> {
+    fn choose(
+        global: &Global,
+        args: &GetArgs,
+        name: &str,
+        fallback: &str,
+    ) -> Result<Self, CliError> {
         let own = PathBuf::from(name::safe(name, fallback));
         let (path, chosen) = match &args.output {
-            Some(path) if path.is_dir() => (path.join(own), false),
+            Some(path) if global.env.at(path).is_dir() => (path.join(own), false),
             Some(path) => (path.clone(), true),
             None => (own, false),
         };
-        if chosen && is_special(&path) {
-            return Ok(Self { path, overwrite: true, special: true });
+        let place = global.env.at(&path);
+        if chosen && is_special(&place) {
+            return Ok(Self { path, place, overwrite: true, special: true });
         }
         // A link stays what it is; the file it leads to is replaced.
-        let path = if chosen { path.canonicalize().unwrap_or(path) } else { path };
+        let leads = if chosen { place.canonicalize().ok() } else { None };
+        let path = leads.unwrap_or(path);
+        let place = global.env.at(&path);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        if let Some(folder) = folder.filter(|folder| !global.env.at(folder).is_dir()) {
             let attempt = format!("cannot write {}", path.display());
             let why = format!("{} is not a folder", folder.display());
             return Err(CliError::failed(attempt, why));
         }
         let overwrite = chosen || args.force;
-        if !overwrite && path.symlink_metadata().is_ok() {
+        if !overwrite && place.symlink_metadata().is_ok() {
             return Err(CliError::failed(format!("cannot write {}", path.display()), "it exists")
                 .hint("name another file with --output, or overwrite it with --force"));
         }
-        Ok(Self { path, overwrite, special: false })
+        Ok(Self { path, place, overwrite, special: false })
     }
 
     /// Writes the stream: to a temporary file that gets its name once everything is right.
@@ -330,11 +345,12 @@ impl Target {
         &self,
         client: &Client,
         url: &OffUrl,
-        output: Output,
+        output: &Output,
         signals: &Signals,
     ) -> Result<(), Written> {
-        let path = &self.path;
-        let failed = |error| CliError::failed(format!("cannot write {}", path.display()), error);
+        let path = &self.place;
+        let shown = self.path.display();
+        let failed = |error| CliError::failed(format!("cannot write {shown}"), error);
         if self.special {
             let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
             decode(client, url, &mut file, output, signals)?;
@@ -399,7 +415,7 @@ fn decode(
     client: &Client,
     url: &OffUrl,
     target: &mut dyn Write,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<(), Written> {
     let mut progress = output.progress(Some(url.length()), true);

@@ -29,10 +29,11 @@ pub(super) async fn run(
     args: &GetArgs,
     url: &OffUrl,
     ways: &Ways,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let target = choose(args, url)?;
+    let target = choose(global, args, url)?;
+    let place = global.env.at(&target);
     let client = global.client()?;
     let mut total = Fetched::default();
     loop {
@@ -40,7 +41,7 @@ pub(super) async fn run(
         total = total.then(fetched);
         let written = tokio::task::block_in_place(|| {
             let mut progress = output.progress(None, true);
-            client.write_directory(url, &target, signals.stop(), &mut |bytes| progress.set(bytes))
+            client.write_directory(url, &place, signals.stop(), &mut |bytes| progress.set(bytes))
         });
         let written = match written {
             Ok(written) => written,
@@ -60,7 +61,7 @@ pub(super) async fn run(
 }
 
 /// The folder to make. None that exists is changed.
-fn choose(args: &GetArgs, url: &OffUrl) -> Result<PathBuf, CliError> {
+fn choose(global: &Global, args: &GetArgs, url: &OffUrl) -> Result<PathBuf, CliError> {
     let stem = url.name().strip_suffix(directory::EXTENSION).unwrap_or(url.name());
     let own = name::safe(stem, &url.file().to_string());
     let target = match &args.output {
@@ -68,11 +69,11 @@ fn choose(args: &GetArgs, url: &OffUrl) -> Result<PathBuf, CliError> {
             return Err(CliError::new(Exit::Usage, "a folder cannot go to standard output")
                 .hint("name a folder with --output, or list its files with ls"));
         }
-        Some(path) if path.is_dir() => path.join(own),
+        Some(path) if global.env.at(path).is_dir() => path.join(own),
         Some(path) => path.clone(),
         None => own.into(),
     };
-    if target.symlink_metadata().is_ok() {
+    if global.env.at(&target).symlink_metadata().is_ok() {
         return Err(CliError::failed(format!("cannot write {}", target.display()), "it exists")
             .hint("name another folder with --output"));
     }

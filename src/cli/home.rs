@@ -1,108 +1,16 @@
 //! Which home the user means.
 
-use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
-use serde::Deserialize;
 
-use crate::client::{Client, Percent, Settings};
+use crate::client::{Client, Settings};
+use crate::daemon::config::{Config, ConfigError, Values};
 use crate::off::OffUrl;
-use crate::swarm::native::NativeOptions;
 use crate::torrent::magnet::Magnet;
 
-use super::args::{DhtFlags, EntryArgs, Global, NativeFlags};
+use super::args::{EntryArgs, Global};
 use super::exit::{CliError, Exit};
-
-/// Where clients find the DHT that know no node of it yet: run by the makers of libtorrent,
-/// BitTorrent and Transmission.
-const BOOTSTRAP: [&str; 4] = [
-    "dht.libtorrent.org:25401",
-    "router.bittorrent.com:6881",
-    "router.utorrent.com:6881",
-    "dht.transmissionbt.com:6881",
-];
-
-/// The configuration file:
-///
-/// ```toml
-/// [store]
-/// limit_bytes = 10737418240
-///
-/// [native]
-/// host_share_percent = 25
-///
-/// [dht]
-/// enabled = true
-/// bootstrap = ["dht.libtorrent.org:25401"]
-///
-/// [native]
-/// peers = ["192.0.2.7:6881"]
-/// ```
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    store: StoreConfig,
-    native: NativeConfig,
-    dht: DhtConfig,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct DhtConfig {
-    enabled: Option<bool>,
-    bootstrap: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct StoreConfig {
-    limit_bytes: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct NativeConfig {
-    peers: Vec<SocketAddr>,
-    lan: Option<bool>,
-    host_share_percent: Option<u8>,
-}
-
-impl NativeConfig {
-    fn host_share(&self) -> Result<Percent, CliError> {
-        let percent = self.host_share_percent.unwrap_or_default();
-        Percent::new(percent).ok_or_else(|| {
-            let why = format!("host_share_percent is {percent}, and more than 100 cannot be had");
-            CliError::usage("cannot use config.toml", why)
-        })
-    }
-}
-
-impl Config {
-    /// Reads the file; one that is not there says nothing.
-    fn read(path: &Path) -> Result<Self, CliError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => {
-                return Err(CliError::failed(format!("cannot read {}", path.display()), error));
-            }
-        };
-        toml::from_str(&text)
-            .map_err(|error| CliError::usage(format!("cannot use {}", path.display()), error))
-    }
-}
-
-impl DhtConfig {
-    /// The nodes to begin with: those of the flags, else those of the file, else the usual ones.
-    fn entries(self, flags: &[String]) -> Vec<String> {
-        if !flags.is_empty() {
-            return flags.to_vec();
-        }
-        self.bootstrap.unwrap_or_else(|| BOOTSTRAP.map(str::to_owned).to_vec())
-    }
-}
 
 impl Global {
     /// The home of `--home`, else `offswarm` in the user's data folder (XDG).
@@ -118,45 +26,30 @@ impl Global {
 
     /// Flags (and their environment twins) first, then the configuration file.
     fn settings(&self) -> Result<Settings, CliError> {
-        let configured = Config::read(&self.config_file()?)?;
-        let limit = self.limit.or(configured.store.limit_bytes);
-        let host_share = self.host_share.map_or_else(|| configured.native.host_share(), Ok)?;
-        if limit.is_none() && host_share > Percent::ZERO {
-            let error = format!("{host_share} for others of a store without a limit has no end");
-            return Err(CliError::new(Exit::Usage, error)
-                .hint("set --limit, or limit_bytes under [store] in config.toml"));
-        }
-        Ok(Settings { limit, host_share })
+        let mut values = self.values()?;
+        values.limit = self.limit.or(values.limit);
+        values.host_share = self.host_share.unwrap_or(values.host_share);
+        Ok(values.settings()?)
     }
 
-    /// The nodes of the DHT to begin with; `None` if we take no part in it. Flags come first, then
-    /// the configuration file, then those that everybody begins with.
-    pub(super) fn dht(&self, flags: &DhtFlags) -> Result<Option<Vec<String>>, CliError> {
-        let configured = Config::read(&self.config_file()?)?.dht;
-        if flags.no_dht || (flags.dht_bootstrap.is_empty() && configured.enabled == Some(false)) {
-            return Ok(None);
+    /// What the configuration says: that of the daemon, or the file.
+    pub(super) fn values(&self) -> Result<Values, CliError> {
+        match self.env.daemon() {
+            Some(daemon) => Ok(daemon.config().values.clone()),
+            None => Ok(Config::load(&self.config_file()?, &[])?.values),
         }
-        Ok(Some(configured.entries(&flags.dht_bootstrap)))
-    }
-
-    /// Where native peers are found: those of the flags, else those of the file.
-    pub(super) fn native(&self, flags: &NativeFlags) -> Result<NativeOptions, CliError> {
-        let configured = Config::read(&self.config_file()?)?.native;
-        let named = !flags.native_peer.is_empty();
-        Ok(NativeOptions {
-            peers: if named { flags.native_peer.clone() } else { configured.peers },
-            lan: flags.lan || configured.lan.unwrap_or_default(),
-            stays: false,
-        })
     }
 
     /// The nodes of the DHT to begin with, for somebody who wants it.
     pub(super) fn dht_entries(&self, flags: &EntryArgs) -> Result<Vec<String>, CliError> {
-        Ok(Config::read(&self.config_file()?)?.dht.entries(&flags.dht_bootstrap))
+        match &*flags.dht_bootstrap {
+            [] => Ok(self.values()?.bootstrap),
+            named => Ok(named.to_vec()),
+        }
     }
 
     /// `config.toml` in the home that was named, else in the user's configuration folder.
-    fn config_file(&self) -> Result<PathBuf, CliError> {
+    pub(super) fn config_file(&self) -> Result<PathBuf, CliError> {
         if let Some(home) = &self.home {
             return Ok(home.join("config.toml"));
         }
@@ -167,12 +60,44 @@ impl Global {
 
     /// Opens the home, new or old.
     pub(super) fn client(&self) -> Result<Client, CliError> {
+        if let Some(client) = self.daemons()? {
+            return Ok(client);
+        }
         Ok(Client::open(&self.folder()?, &self.settings()?)?)
     }
 
     /// Opens a home that must be there.
     pub(super) fn existing_client(&self) -> Result<Client, CliError> {
+        if let Some(client) = self.daemons()? {
+            return Ok(client);
+        }
         Ok(Client::open_existing(&self.folder()?, &self.settings()?)?)
+    }
+
+    /// The client of the daemon, if the command runs in one. What the store keeps to has been
+    /// settled then.
+    fn daemons(&self) -> Result<Option<Client>, CliError> {
+        let Some(daemon) = self.env.daemon() else { return Ok(None) };
+        let flags =
+            [("--limit", self.limit.is_some()), ("--host-share", self.host_share.is_some())];
+        if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
+            let why = "the store is the daemon's, and it was told when it was started";
+            return Err(CliError::usage(format!("cannot use {flag}"), why)
+                .hint(format!("stop the daemon, or start it with {flag}")));
+        }
+        Ok(Some(daemon.client().clone()))
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        let exit = if error.is_usage() { Exit::Usage } else { Exit::Failed };
+        let is_endless = matches!(error, ConfigError::Endless { .. });
+        let error = Self::new(exit, error);
+        if !is_endless {
+            return error;
+        }
+        error.hint("set --limit, or limit_bytes under [store] in config.toml")
     }
 }
 

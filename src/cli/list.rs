@@ -30,7 +30,7 @@ struct ListedFile<'a> {
     url: Option<String>,
 }
 
-pub(super) fn ls(global: &Global, args: &LsArgs, output: Output) -> Result<Exit, CliError> {
+pub(super) fn ls(global: &Global, args: &LsArgs, output: &Output) -> Result<Exit, CliError> {
     let url = args.url.as_deref().map(parse_url).transpose()?;
     let client = global.existing_client()?;
     match url {
@@ -39,7 +39,7 @@ pub(super) fn ls(global: &Global, args: &LsArgs, output: Output) -> Result<Exit,
     }
 }
 
-fn ls_directory(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliError> {
+fn ls_directory(client: &Client, url: &OffUrl, output: &Output) -> Result<Exit, CliError> {
     let directory = client.directory(url).map_err(|error| {
         let is_missing = matches!(error, ReadError::Missing(_));
         let error = CliError::from(error);
@@ -70,7 +70,7 @@ fn ls_directory(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, C
     Ok(Exit::Done)
 }
 
-fn ls_urls(client: &Client, output: Output) -> Result<Exit, CliError> {
+fn ls_urls(client: &Client, output: &Output) -> Result<Exit, CliError> {
     for (url, record) in client.known_urls()? {
         let text = url.to_string();
         let listed = Listed { url: &text, length: url.length(), name: url.name(), record: &record };
@@ -114,7 +114,7 @@ struct UrlStat {
     pinned: bool,
 }
 
-pub(super) fn stat(global: &Global, args: &StatArgs, output: Output) -> Result<Exit, CliError> {
+pub(super) fn stat(global: &Global, args: &StatArgs, output: &Output) -> Result<Exit, CliError> {
     let url = args.url.as_deref().map(parse_url).transpose()?;
     let client = global.existing_client()?;
     match url {
@@ -123,7 +123,7 @@ pub(super) fn stat(global: &Global, args: &StatArgs, output: Output) -> Result<E
     }
 }
 
-fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
+fn stat_store(client: &Client, output: &Output) -> Result<Exit, CliError> {
     let census = client.store().census()?;
     let urls = client.known_urls()?;
     let lengths = urls.iter().map(|(url, _)| url.length()).sum();
@@ -160,7 +160,7 @@ fn stat_store(client: &Client, output: Output) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn stat_url(client: &Client, url: &OffUrl, output: Output) -> Result<Exit, CliError> {
+fn stat_url(client: &Client, url: &OffUrl, output: &Output) -> Result<Exit, CliError> {
     let survey = client.survey(url)?;
     let record = client.catalog().url(url)?;
     let here = survey.blocks - survey.lacking();

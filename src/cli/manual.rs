@@ -8,7 +8,7 @@ use super::args;
 use super::exit::{CliError, Exit};
 use super::output::Output;
 
-pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result<Exit, CliError> {
+pub(super) fn completions(shell: clap_complete::Shell, output: &Output) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "offswarm", &mut script);
     output.data(&script)?;
@@ -16,7 +16,7 @@ pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result
 }
 
 /// One page: the program, then each command with its flags.
-pub(super) fn man(output: Output) -> Result<Exit, CliError> {
+pub(super) fn man(output: &Output) -> Result<Exit, CliError> {
     let failed = |error| CliError::failed("cannot make the manual page", error);
     let mut command = args::command();
     command.build();

@@ -66,7 +66,7 @@ impl ShownCopies {
 pub(super) async fn stat(
     global: &Global,
     args: &StatArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let url = parse_url(args.url.as_deref().unwrap_or_default())?;
@@ -100,7 +100,7 @@ pub(super) async fn push(
     url: &OffUrl,
     ways: &Ways,
     wanted: u32,
-    (output, stop): (Output, &CancellationToken),
+    (output, stop): (&Output, &CancellationToken),
 ) -> Result<bool, CliError> {
     let patience = ways.timeout.unwrap_or(LOOK);
     let network = client.network(url, ways, patience, stop).await?;

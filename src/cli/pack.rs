@@ -34,7 +34,7 @@ struct Adopted {
 pub(super) fn run(
     global: &Global,
     command: &PackCommand,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     match command {
         PackCommand::Export(args) => export(global, args, output),
@@ -42,7 +42,7 @@ pub(super) fn run(
     }
 }
 
-fn export(global: &Global, args: &ExportArgs, output: Output) -> Result<Exit, CliError> {
+fn export(global: &Global, args: &ExportArgs, output: &Output) -> Result<Exit, CliError> {
     let urls = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
     let client = global.existing_client()?;
     let torrent = args.torrent_out.clone().unwrap_or_else(|| {
@@ -51,13 +51,14 @@ fn export(global: &Global, args: &ExportArgs, output: Output) -> Result<Exit, Cl
         name.into()
     });
     // Both before the work, so that a name that is wrong does not come up after it.
-    let (mut pack_file, mut torrent_file) = (create(&args.file)?, create(&torrent)?);
+    let (mut pack_file, mut torrent_file) =
+        (create(global, &args.file)?, create(global, &torrent)?);
     let pack = if args.all { client.pack_of_all()? } else { client.pack_of(&urls)? };
     let info = client.export(&pack, &mut BufWriter::new(&mut pack_file))?;
-    keep(pack_file, &args.file)?;
+    keep(global, pack_file, &args.file)?;
     let metainfo = client.publish_pack(&pack, info, &args.tracker, &args.web_seed)?;
     torrent_file.write_all(&metainfo.encode()).map_err(|error| failed(&torrent, error))?;
-    keep(torrent_file, &torrent)?;
+    keep(global, torrent_file, &torrent)?;
     let info = &metainfo.info;
     let magnet = Magnet::to_torrent(&metainfo);
     let shown = Exported {
@@ -74,23 +75,23 @@ fn export(global: &Global, args: &ExportArgs, output: Output) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
-fn adopt(global: &Global, args: &AdoptArgs, output: Output) -> Result<Exit, CliError> {
+fn adopt(global: &Global, args: &AdoptArgs, output: &Output) -> Result<Exit, CliError> {
     let client = global.client()?;
-    let blocks = client.adopt(&args.file, args.in_place)?;
+    let blocks = client.adopt(&global.env.at(&args.file), args.in_place)?;
     let file = args.file.display().to_string();
     output
         .result(&format!("{file}: {blocks} new blocks"), &Adopted { file: file.clone(), blocks })?;
     Ok(Exit::Done)
 }
 
-fn create(path: &Path) -> Result<NamedTempFile, CliError> {
-    temporary(path).map_err(|error| failed(path, error))
+fn create(global: &Global, path: &Path) -> Result<NamedTempFile, CliError> {
+    temporary(&global.env.at(path)).map_err(|error| failed(path, error))
 }
 
 /// Gives a file its name, now that it is complete.
-fn keep(file: NamedTempFile, path: &Path) -> Result<(), CliError> {
+fn keep(global: &Global, file: NamedTempFile, path: &Path) -> Result<(), CliError> {
     file.as_file().sync_all().map_err(|error| failed(path, error))?;
-    file.persist(path).map_err(|error| failed(path, error.error))?;
+    file.persist(global.env.at(path)).map_err(|error| failed(path, error.error))?;
     Ok(())
 }
 

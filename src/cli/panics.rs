@@ -5,23 +5,31 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::exit::{CORRUPTED, CliError, Exit};
 
-/// Whether a panic came out of the database.
-static IN_DATABASE: AtomicBool = AtomicBool::new(false);
+/// How many panics came out of the database.
+static IN_DATABASE: AtomicU64 = AtomicU64::new(0);
 
-/// Runs the program, and makes an error of a panic.
+/// The hook is the process's; a daemon runs many commands.
+static HOOK: Once = Once::new();
+
+/// Runs a command, and makes an error of a panic.
 pub(super) fn caught(run: impl FnOnce() -> Result<Exit, CliError>) -> Result<Exit, CliError> {
-    std::panic::set_hook(Box::new(|panic| {
-        let file = panic.location().map_or("", |location| location.file());
-        if file.contains("/redb-") {
-            IN_DATABASE.store(true, Ordering::Release);
-        }
-        tracing::debug!("{panic}");
-    }));
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(told(&*panic))).map_err(blamed)
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            let file = panic.location().map_or("", |location| location.file());
+            if file.contains("/redb-") {
+                IN_DATABASE.fetch_add(1, Ordering::AcqRel);
+            }
+            tracing::debug!("{panic}");
+        }));
+    });
+    let before = IN_DATABASE.load(Ordering::Acquire);
+    let done = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(told(&*panic)));
+    done.map_err(|error| blamed(error, before))
 }
 
 fn told(panic: &(dyn Any + Send)) -> CliError {
@@ -32,8 +40,8 @@ fn told(panic: &(dyn Any + Send)) -> CliError {
 }
 
 /// A task that broke off because the database is damaged says so.
-fn blamed(error: CliError) -> CliError {
-    if IN_DATABASE.load(Ordering::Acquire) {
+fn blamed(error: CliError, before: u64) -> CliError {
+    if IN_DATABASE.load(Ordering::Acquire) > before {
         return CliError::new(Exit::Integrity, "the catalog or the index of the store is damaged")
             .hint(CORRUPTED);
     }

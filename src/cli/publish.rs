@@ -25,7 +25,7 @@ struct Shown {
 pub(super) async fn run(
     global: &Global,
     args: PublishArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let url = parse_url(&args.url)?;
@@ -35,7 +35,8 @@ pub(super) async fn run(
         _ => Version::V1,
     };
     let client = global.existing_client()?;
-    let torrent_out = args.torrent_out.as_deref().map(TorrentOut::create).transpose()?;
+    let torrent_out =
+        args.torrent_out.as_deref().map(|path| TorrentOut::create(global, path)).transpose()?;
     let work = tokio::task::spawn_blocking({
         let (url, trackers) = (url.clone(), args.tracker);
         move || client.publish_as(&url, version, &trackers).map(|published| (client, published))

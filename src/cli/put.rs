@@ -11,6 +11,7 @@ use crate::client::put::{Put, PutOptions};
 use crate::client::put_directory::{PutDirectory, Skipped, content_type_of};
 
 use super::args::{Global, HowToPut, PutArgs};
+use super::env::Env;
 use super::exit::{CliError, Exit};
 use super::home::parse_url;
 use super::output::Output;
@@ -41,13 +42,16 @@ struct ShownSkipped {
 pub(super) async fn run(
     global: &Global,
     args: PutArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     // The file first: a name that is wrong should not leave a store behind.
-    let source = Source::open(&args.file, &args.how)?;
+    let source = Source::open(global, &args.file, &args.how, signals)?;
     let client = global.client()?;
-    let put = tokio::task::spawn_blocking(move || source.put(&client, output));
+    let put = tokio::task::spawn_blocking({
+        let output = output.clone();
+        move || source.put(&client, &output)
+    });
     let put = tokio::select! {
         put = put => put.map_err(|error| CliError::failed("the put broke off", error))??,
         () = signals.stop().cancelled() => return Ok(Exit::Interrupted),
@@ -74,13 +78,12 @@ impl Done {
             _ => Exit::Done,
         }
     }
-}
 
-impl From<PutDirectory> for Done {
-    fn from(done: PutDirectory) -> Self {
+    /// Of a folder, as it was typed.
+    fn folder(done: PutDirectory, env: &Env, typed: &Path) -> Self {
         let PutDirectory { put, files, bytes, skipped } = done;
         let skipped = skipped.into_iter().map(|Skipped { path, why }| {
-            let path = path.display().to_string();
+            let path = env.typed(typed, &path).display().to_string();
             ShownSkipped { path, why }
         });
         let folder = ShownFolder { files, bytes, skipped: skipped.collect() };
@@ -91,7 +94,9 @@ impl From<PutDirectory> for Done {
 /// What to put.
 pub(super) struct Source {
     kind: Kind,
-    label: String,
+    /// As it was typed.
+    path: PathBuf,
+    env: Env,
     options: PutOptions,
 }
 
@@ -103,16 +108,21 @@ enum Kind {
 
 impl Source {
     /// Opens a file, or standard input for `-`, or takes a folder.
-    pub(super) fn open(path: &Path, how: &HowToPut) -> Result<Self, CliError> {
-        let label = path.display().to_string();
+    pub(super) fn open(
+        global: &Global,
+        path: &Path,
+        how: &HowToPut,
+        signals: &Signals,
+    ) -> Result<Self, CliError> {
+        let (label, place) = (path.display(), global.env.at(path));
         let kind = if path.as_os_str() == "-" {
-            Kind::Stream(Box::new(io::stdin()), None)
-        } else if path.is_dir() {
-            std::fs::read_dir(path)
+            Kind::Stream(global.env.stdin(), None)
+        } else if place.is_dir() {
+            std::fs::read_dir(&place)
                 .map_err(|error| CliError::failed(format!("cannot read {label}"), error))?;
-            Kind::Folder(path.to_owned())
+            Kind::Folder(place.clone())
         } else {
-            let (file, length) = open_file(path)
+            let (file, length) = open_file(&place)
                 .map_err(|error| CliError::failed(format!("cannot read {label}"), error))?;
             Kind::Stream(Box::new(file), length)
         };
@@ -120,7 +130,7 @@ impl Source {
             let why = "a folder has a content type of its own";
             return Err(CliError::usage(format!("cannot use --type with {label}"), why));
         }
-        let name = how.name.clone().unwrap_or_else(|| file_name(path));
+        let name = how.name.clone().unwrap_or_else(|| file_name(path, &place));
         let options = PutOptions {
             content_type: how.content_type.clone().unwrap_or_else(|| content_type_of(&name)),
             name: name.clone(),
@@ -128,14 +138,15 @@ impl Source {
             sealed: !how.plain,
             randomizers: how.randomizers.into(),
             recycle: how.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
+            stop: signals.stop().clone(),
             executable: false,
         };
-        Ok(Self { kind, label, options })
+        Ok(Self { kind, path: path.to_owned(), env: global.env.clone(), options })
     }
 
     /// Puts it, with a progress bar.
-    pub(super) fn put(self, client: &Client, output: Output) -> Result<Done, CliError> {
-        let Self { kind, label, options } = self;
+    pub(super) fn put(self, client: &Client, output: &Output) -> Result<Done, CliError> {
+        let Self { kind, path: typed, env, options } = self;
         let length = if let Kind::Stream(_, length) = &kind { *length } else { None };
         let mut progress = output.progress(length, true);
         let mut progress = |read| progress.set(read);
@@ -143,13 +154,13 @@ impl Source {
             Kind::Stream(mut stream, _) => client
                 .put(&mut *stream, &options, &mut progress)
                 .map(|put| Done { put, folder: None }),
-            Kind::Folder(path) => {
-                client.put_directory(&path, &options, &mut progress).map(Done::from)
-            }
+            Kind::Folder(path) => client
+                .put_directory(&path, &options, &mut progress)
+                .map(|done| Done::folder(done, &env, &typed)),
         };
         let done = done.map_err(|error| {
             let CliError { exit, error, hints } = error.into();
-            let attempt = CliError::failed(format!("cannot put {label}"), error);
+            let attempt = CliError::failed(format!("cannot put {}", typed.display()), error);
             CliError { exit, hints, ..attempt }
         })?;
         for ShownSkipped { path, why } in done.folder.iter().flat_map(|folder| &folder.skipped) {
@@ -166,8 +177,8 @@ fn open_file(path: &Path) -> io::Result<(File, Option<u64>)> {
 }
 
 /// The name of a file or folder, also of one called `.`.
-fn file_name(path: &Path) -> String {
-    let whole = if path.is_dir() { path.canonicalize().ok() } else { None };
+fn file_name(path: &Path, place: &Path) -> String {
+    let whole = if place.is_dir() { place.canonicalize().ok() } else { None };
     match whole.as_deref().unwrap_or(path).file_name() {
         Some(name) if path.as_os_str() != "-" => name.to_string_lossy().into_owned(),
         _ => "stdin".into(),

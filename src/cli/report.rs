@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::krpc::driver::Dht;
 use crate::peer::content::Traffic;
 use crate::peer::live::PeerStatus;
 use crate::peer::native::natives::NativeStatus;
@@ -76,13 +75,13 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(args: &ReportArgs, output: Output) -> Self {
+    pub(super) fn new(args: &ReportArgs, output: &Output) -> Self {
         let line = output.progress(None, false);
         let usual = if line.is_shown() { OFTEN } else { SELDOM };
         let every = args.report.unwrap_or(usual).max(Duration::from_millis(100));
         let start = tokio::time::Instant::now() + every;
         let ticks = tokio::time::interval_at(start, every);
-        Self { ticks, output, line, before: (Instant::now(), 0, 0) }
+        Self { ticks, output: output.clone(), line, before: (Instant::now(), 0, 0) }
     }
 
     /// Is over when it is time to tell.
@@ -134,7 +133,7 @@ impl Report {
             sent_per_second: rate(sent, sent_then),
             received_per_second: rate(received, received_then),
             ratio: ratio(sent, received),
-            dht_nodes: swarms.dht().map(Dht::known_nodes),
+            dht_nodes: swarms.dht().map(|dht| dht.known_nodes()),
             swarms: live
                 .into_iter()
                 .map(|(infohash, peers)| ShownSwarm {
@@ -147,7 +146,7 @@ impl Report {
 }
 
 impl From<NativeStatus> for ShownNative {
-    fn from(NativeStatus { address, hosts, owed }: NativeStatus) -> Self {
+    fn from(NativeStatus { address, hosts, owed, .. }: NativeStatus) -> Self {
         Self { address, hosts, owed }
     }
 }

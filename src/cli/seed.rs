@@ -29,6 +29,7 @@ use super::home::parse_url;
 use super::output::Output;
 use super::put::Source;
 use super::report::Report;
+use super::session::swarms;
 use super::signals::Signals;
 
 /// How often what was moved is written down.
@@ -53,18 +54,20 @@ struct Shared {
 pub(super) async fn share(
     global: &Global,
     args: ShareArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let source = Source::open(&args.file, &args.how)?;
+    let source = Source::open(global, &args.file, &args.how, signals)?;
     // Before the work, so that a name that is wrong does not come up after it.
-    let torrent_out = args.torrent_out.as_deref().map(TorrentOut::create).transpose()?;
+    let torrent_out =
+        args.torrent_out.as_deref().map(|path| TorrentOut::create(global, path)).transpose()?;
     let client = global.client()?;
-    let swarms = start(global, &client, &args.swarm).await?;
+    let swarms = swarms(global, &client, &args.swarm).await?;
     let work = tokio::task::spawn_blocking({
         let (trackers, web_seeds) = (args.swarm.tracker.clone(), args.web_seed.clone());
+        let output = output.clone();
         move || {
-            let done = source.put(&client, output)?;
+            let done = source.put(&client, &output)?;
             let (exit, url) = (done.exit(), done.put.url);
             let mut published = publish(&client, &url, &trackers)?;
             if let Some(Published { metainfo, .. }) = &mut published {
@@ -109,18 +112,21 @@ pub(super) fn name_web_seeds(
 /// The file for the torrent, opened before there is one.
 pub(super) struct TorrentOut {
     path: PathBuf,
+    /// Where that is.
+    place: PathBuf,
     file: NamedTempFile,
 }
 
 impl TorrentOut {
-    pub(super) fn create(path: &Path) -> Result<Self, CliError> {
-        let file = temporary(path).map_err(|error| Self::failed(path, error))?;
-        Ok(Self { path: path.to_owned(), file })
+    pub(super) fn create(global: &Global, path: &Path) -> Result<Self, CliError> {
+        let place = global.env.at(path);
+        let file = temporary(&place).map_err(|error| Self::failed(path, error))?;
+        Ok(Self { path: path.to_owned(), place, file })
     }
 
     pub(super) fn write(mut self, torrent: &[u8]) -> Result<(), CliError> {
         self.file.write_all(torrent).map_err(|error| Self::failed(&self.path, error))?;
-        let named = self.file.persist(&self.path);
+        let named = self.file.persist(&self.place);
         named.map(|_| ()).map_err(|error| Self::failed(&self.path, error.error))
     }
 
@@ -132,13 +138,13 @@ impl TorrentOut {
 pub(super) async fn seed(
     global: &Global,
     args: SeedArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let urls = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
     let client = global.existing_client()?;
     if args.store {
-        publish_store(&client, &args, output)?;
+        publish_store(global, &client, &args, output)?;
     }
     if urls.is_empty() {
         tokio::task::block_in_place(|| client.publish_what_came(&args.swarm.tracker))?;
@@ -148,7 +154,7 @@ pub(super) async fn seed(
         return Err(CliError::new(Exit::NotFound, "nothing was published or downloaded here yet")
             .hint("name the OFF URL to seed, or use share"));
     }
-    let swarms = start(global, &client, &args.swarm).await?;
+    let swarms = swarms(global, &client, &args.swarm).await?;
     if urls.is_empty() {
         return seed_all(&client, swarms, known, &args, output, signals).await;
     }
@@ -173,11 +179,16 @@ pub(super) async fn seed(
 }
 
 /// Publishes the whole store as shards, and says which.
-fn publish_store(client: &Client, args: &SeedArgs, output: Output) -> Result<(), CliError> {
+fn publish_store(
+    global: &Global,
+    client: &Client,
+    args: &SeedArgs,
+    output: &Output,
+) -> Result<(), CliError> {
     let shards = tokio::task::block_in_place(|| {
         let shards = client.publish_store(&args.swarm.tracker)?;
         if let Some(folder) = &args.torrent_dir {
-            client.write_torrents(&shards, folder)?;
+            client.write_torrents(&shards, &global.env.at(folder))?;
         }
         Ok::<_, CliError>(shards)
     })?;
@@ -205,7 +216,7 @@ async fn seed_all(
     swarms: Swarms,
     torrents: u64,
     args: &SeedArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let catalog = Arc::clone(client.catalog());
@@ -227,9 +238,10 @@ async fn seed_all(
     output.remark(&format!("seeding {torrents} torrents on {}", swarms.listen()));
     // Whoever does not read the list does not keep us from seeding.
     let (client, place) = (client.clone(), Place::of(&swarms, &args.swarm, args.links));
+    let lister = output.clone();
     let _listing = tokio::task::spawn_blocking(move || {
-        list(&client, place, output).unwrap_or_else(|error| {
-            output.fail(&error);
+        list(&client, place, &lister).unwrap_or_else(|error| {
+            lister.fail(&error);
         });
     });
     let peers = &args.swarm.peer;
@@ -270,7 +282,7 @@ async fn seed_singly(
 }
 
 /// Prints every torrent of the catalog that carries an OFF URL, page by page.
-fn list(client: &Client, place: Place, output: Output) -> Result<(), CliError> {
+fn list(client: &Client, place: Place, output: &Output) -> Result<(), CliError> {
     let mut last = None;
     loop {
         let page = client.catalog().torrents_from(last, TORRENTS_AT_ONCE)?;
@@ -306,7 +318,7 @@ async fn seed_one(
     swarms: &Swarms,
     url: &OffUrl,
     args: &SeedArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Option<Swarm>, CliError> {
     let SeedArgs { swarm, priority, links, .. } = args;
     let mut trackers = swarm.tracker.clone();
@@ -326,10 +338,6 @@ async fn seed_one(
     };
     show_published(url, published.as_ref(), Place::of(swarms, swarm, *links), output)?;
     Ok(seeding)
-}
-
-async fn start(global: &Global, client: &Client, args: &SwarmArgs) -> Result<Swarms, CliError> {
-    Ok(client.swarms(&args.options(global, true)?).await?)
 }
 
 fn publish(
@@ -364,7 +372,7 @@ fn show_published(
     url: &OffUrl,
     published: Option<&Published>,
     place: Place,
-    output: Output,
+    output: &Output,
 ) -> Result<(), CliError> {
     let mut url = url.canonical();
     if let Some(Published { metainfo, .. }) = published {
@@ -394,7 +402,7 @@ impl Place {
 
 /// Prints an OFF URL and its magnet link, with everything that helps to find the blocks: where we
 /// listen is added if it has a swarm. A bare URL has nothing of it.
-fn show(mut url: OffUrl, blocks: u64, place: Place, output: Output) -> Result<(), CliError> {
+fn show(mut url: OffUrl, blocks: u64, place: Place, output: &Output) -> Result<(), CliError> {
     let Place { listen, asked, links } = place;
     if url.hints.infohash.is_some() && !links.bare {
         url.hints.peers = vec![reachable(listen, asked)];
@@ -418,7 +426,7 @@ async fn run_until_stopped(
     swarms: Swarms,
     seeding: Vec<Swarm>,
     args: &ReportArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<(), CliError> {
     let mut report = Report::new(args, output);

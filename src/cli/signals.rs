@@ -1,5 +1,6 @@
 //! Interrupt and terminate: the first asks for an orderly end, the second ends at once.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,28 +16,62 @@ pub(super) struct Signals {
     terminated: Arc<AtomicBool>,
 }
 
+/// The first signal of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    Interrupt,
+    Terminate,
+}
+
 impl Signals {
-    /// Watches for signals from now on.
+    /// Signals of a command that has no process of its own.
+    pub(super) fn new() -> Self {
+        Self { stop: CancellationToken::new(), terminated: Arc::default() }
+    }
+
+    /// Watches for those of this process from now on.
     pub(super) fn watch() -> Result<Self, CliError> {
+        let signals = Self::new();
+        let watched = signals.clone();
+        let hearing = Self::hear(move |received| match received {
+            Received::Interrupt => watched.interrupt(),
+            Received::Terminate => watched.terminate(),
+        })?;
+        tokio::spawn(hearing);
+        Ok(signals)
+    }
+
+    /// Hands on the first signal that this process gets; the second ends it.
+    pub(super) fn hear(
+        act: impl FnOnce(Received) + Send,
+    ) -> Result<impl Future<Output = ()> + Send, CliError> {
         let failed = |error| CliError::failed("cannot watch for signals", error);
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let signals = Self { stop: CancellationToken::new(), terminated: Arc::default() };
-        let watched = signals.clone();
-        tokio::spawn(async move {
-            loop {
-                let terminated = tokio::select! {
-                    _ = interrupt.recv() => false,
-                    _ = terminate.recv() => true,
-                };
-                if watched.stop.is_cancelled() {
-                    std::process::exit(Exit::Interrupted as i32);
-                }
-                watched.terminated.store(terminated, Ordering::Release);
-                watched.stop.cancel();
+        let mut next = async move || {
+            tokio::select! {
+                _ = interrupt.recv() => Received::Interrupt,
+                _ = terminate.recv() => Received::Terminate,
             }
-        });
-        Ok(signals)
+        };
+        Ok(async move {
+            act(next().await);
+            next().await;
+            std::process::exit(Exit::Interrupted as i32);
+        })
+    }
+
+    /// The user wants no more.
+    pub(super) fn interrupt(&self) {
+        self.stop.cancel();
+    }
+
+    /// It is time to end.
+    pub(super) fn terminate(&self) {
+        if !self.stop.is_cancelled() {
+            self.terminated.store(true, Ordering::Release);
+            self.stop.cancel();
+        }
     }
 
     /// Is cancelled by the first signal.

@@ -76,16 +76,16 @@ struct Contents {
 pub(super) fn run(
     global: &Global,
     command: &TorrentCommand,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let TorrentCommand::Show { what } = command;
-    let is_file = Path::new(what).is_file();
+    let is_file = global.env.at(Path::new(what)).is_file();
     let shown = if !is_file && Magnet::is_magnet(what) {
         of_magnet(global, what, output)?
     } else if !is_file && what.contains("/offsystem/") {
         of_url(global, what)?
     } else {
-        let metainfo = read_torrent(Path::new(what))?;
+        let metainfo = read_torrent(global, Path::new(what))?;
         of_torrent(&metainfo, here(global, output).as_ref())?
     };
     output.result(&lines(&shown).join("\n"), &shown)?;
@@ -93,7 +93,7 @@ pub(super) fn run(
 }
 
 /// The store, for a torrent that can be shown without one.
-fn here(global: &Global, output: Output) -> Option<Client> {
+fn here(global: &Global, output: &Output) -> Option<Client> {
     let opened = global.existing_client();
     let failed = opened.as_ref().err().filter(|error| error.exit != Exit::NoStore);
     if let Some(error) = failed {
@@ -120,7 +120,7 @@ fn of_url(global: &Global, text: &str) -> Result<Shown, CliError> {
 }
 
 /// What a magnet link says, and what is known here of its torrent.
-fn of_magnet(global: &Global, text: &str, output: Output) -> Result<Shown, CliError> {
+fn of_magnet(global: &Global, text: &str, output: &Output) -> Result<Shown, CliError> {
     let magnet = Magnet::parse(text)
         .map_err(|error| CliError::usage("cannot read the magnet link", error))?;
     let swarm = magnet.infohash.or(magnet.infohash_v2.map(|hash| hash.truncated()));

@@ -17,7 +17,7 @@ pub(super) fn pin(
     global: &Global,
     args: &UrlArgs,
     pinned: bool,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let urls = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
     let client = global.existing_client()?;
@@ -39,7 +39,7 @@ struct Removed {
     dry_run: bool,
 }
 
-pub(super) fn rm(global: &Global, args: &UrlArgs, output: Output) -> Result<Exit, CliError> {
+pub(super) fn rm(global: &Global, args: &UrlArgs, output: &Output) -> Result<Exit, CliError> {
     let urls = args.urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
     let client = global.existing_client()?;
     for url in urls {
@@ -56,7 +56,7 @@ pub(super) fn rm(global: &Global, args: &UrlArgs, output: Output) -> Result<Exit
     Ok(Exit::Done)
 }
 
-pub(super) fn gc(global: &Global, args: &GcArgs, output: Output) -> Result<Exit, CliError> {
+pub(super) fn gc(global: &Global, args: &GcArgs, output: &Output) -> Result<Exit, CliError> {
     let client = global.existing_client()?;
     let freed = client.gc(args.dry_run)?;
     let would = if args.dry_run { "would free" } else { "freed" };

@@ -91,6 +91,9 @@ pub enum PutError {
         /// Why.
         source: io::Error,
     },
+    /// Whoever wanted it wants it no more.
+    #[error("the put was stopped")]
+    Stopped,
     /// The files are too many for a directory.
     #[error("cannot make the directory")]
     Directory(#[from] DirectoryError),

@@ -19,7 +19,7 @@ use crate::off::descriptor::Walk;
 use crate::off::{Block, OffUrl, Seal, Tuple, tuple};
 use crate::store::BlockStore;
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, Reader};
 use super::{Client, GetError, ReadError};
 
 impl Client {
@@ -38,8 +38,19 @@ impl Client {
         range: Range<u64>,
         arrivals: &Arrivals,
     ) -> Result<Stream, ReadError> {
+        let reader = arrivals.reader(Some(range.clone()));
+        self.stream_of(url, range, reader)
+    }
+
+    /// Like [`stream`](Self::stream) for a reader of what a fetch brings.
+    pub(super) fn stream_of(
+        &self,
+        url: &OffUrl,
+        range: Range<u64>,
+        reader: Option<Reader>,
+    ) -> Result<Stream, ReadError> {
         let decoder = Decoder::new(self.blocks(), url.clone(), range)?;
-        Ok(Stream::start(Decoder { arrivals: Some(arrivals.clone()), ..decoder }))
+        Ok(Stream::start(Decoder { reader, ..decoder }))
     }
 
     /// Writes a stream whose blocks are all in the store to `output`. `progress` is told the
@@ -195,7 +206,7 @@ struct Decoder {
     /// What is left of the ids of the current chain block, and of a tuple cut by its end.
     ids: std::vec::IntoIter<BlockId>,
     /// Who brings the blocks that are not here yet.
-    arrivals: Option<Arrivals>,
+    reader: Option<Reader>,
 }
 
 impl Decoder {
@@ -210,11 +221,14 @@ impl Decoder {
         let first_source = start / url.block_size().len() as u64;
         let skip = first_source * url.tuple().ids();
         let (walk, ids) = (url.walk(), Vec::new().into_iter());
-        Ok(Self { store, url, range, walk, skip, ids, arrivals: None })
+        Ok(Self { store, url, range, walk, skip, ids, reader: None })
     }
 
     fn part(&mut self) -> Result<Sealed, ReadError> {
         let Range { start, end } = self.range;
+        if let Some(reader) = &self.reader {
+            reader.advance(start - self.url.range().start);
+        }
         let block_len = self.url.block_size().len();
         let index = start / block_len as u64;
         let tuple = self.tuple(index)?;
@@ -246,8 +260,8 @@ impl Decoder {
     }
 
     fn block(&self, id: &BlockId) -> Result<Block, ReadError> {
-        let found = match &self.arrivals {
-            Some(arrivals) => arrivals.block(&*self.store, id),
+        let found = match &self.reader {
+            Some(reader) => reader.block(&*self.store, id),
             None => self.store.get(id),
         };
         found?.ok_or(ReadError::Missing(*id))

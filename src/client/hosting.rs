@@ -263,6 +263,12 @@ impl Percent {
         if percent <= 100 { Some(Self(percent)) } else { None }
     }
 
+    /// The number of hundredths.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
     /// This share of a number of bytes, rounded down.
     fn of(self, bytes: u64) -> u64 {
         let percent = u64::from(self.0);

@@ -17,6 +17,7 @@ pub mod get_directory;
 mod home;
 pub mod hosting;
 mod library;
+pub mod link;
 pub mod pack;
 pub mod popularity;
 pub mod publish;
@@ -24,6 +25,7 @@ pub mod put;
 pub mod put_directory;
 pub mod put_tree;
 mod randomizers;
+pub mod seeding;
 pub mod session;
 pub mod shards;
 mod shelf;
@@ -36,8 +38,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::sync::broadcast;
 
 use crate::catalog::{Catalog, CatalogError};
+use crate::id::InfoHash;
 use crate::limits::CACHED_BLOCKS;
 use crate::store::{BlockStore, CachedStore, Folder, QuotaStore, SlabStore, Upkeep};
 
@@ -50,6 +54,9 @@ pub use hosting::{Hosted, HostedTotal, Percent, Refusal};
 pub use popularity::Popularity;
 pub use randomizers::Policy;
 use shelf::ClientShelf;
+
+/// Torrents that wait for whoever seeds them; it looks at the whole catalog when it misses some.
+const PUBLISHED_WAITING: usize = 64;
 
 /// A store, a catalog and the right to change both. Cloning it makes another handle to the same.
 #[derive(Clone)]
@@ -64,6 +71,10 @@ pub struct Client {
     /// Held while the store is published, so that no block gets into two shards.
     sharding: Arc<Mutex<()>>,
     hosting: Arc<Hosting>,
+    /// Bytes of blocks that the store may hold.
+    limit: Option<u64>,
+    /// Torrents that enter the catalog, for whoever seeds it.
+    published: broadcast::Sender<InfoHash>,
     home: Arc<Home>,
 }
 
@@ -119,7 +130,8 @@ impl Client {
         let entropy = Arc::new(Mutex::new(entropy));
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
         let hosting = Arc::new(Hosting::new(settings));
-        Ok(Self { store, catalog, entropy, counting, sharding, hosting, home })
+        let (limit, (published, _)) = (settings.limit, broadcast::channel(PUBLISHED_WAITING));
+        Ok(Self { store, catalog, entropy, counting, sharding, hosting, limit, published, home })
     }
 
     /// Its blocks.
@@ -131,6 +143,12 @@ impl Client {
     /// Its blocks, for whoever only stores and reads them.
     pub(crate) fn blocks(&self) -> Arc<dyn BlockStore> {
         self.store.clone()
+    }
+
+    /// Bytes of blocks that the store may hold, if there is a limit.
+    #[must_use]
+    pub const fn limit(&self) -> Option<u64> {
+        self.limit
     }
 
     /// Its names.

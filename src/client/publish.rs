@@ -57,6 +57,8 @@ impl Client {
                 self.catalog.publish_twin(url, &info.handshakes(), &info.raw, trackers)?;
             }
         }
+        // Nobody may be seeding.
+        let _ = self.published.send(info.infohash);
         Ok(published)
     }
 

@@ -11,6 +11,7 @@ use std::sync::mpsc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Origin;
 use crate::id::{BlockId, FileHasher, FileId};
@@ -38,6 +39,8 @@ pub struct PutOptions {
     pub randomizers: Policy,
     /// URLs whose blocks are used as randomizers before all others.
     pub recycle: Vec<OffUrl>,
+    /// Ends the put when it is cancelled, and then nothing of it is left.
+    pub stop: CancellationToken,
     /// Whether it is an executable file.
     pub executable: bool,
 }
@@ -51,8 +54,16 @@ impl Default for PutOptions {
             sealed: true,
             randomizers: Policy::default(),
             recycle: Vec::new(),
+            stop: CancellationToken::new(),
             executable: false,
         }
+    }
+}
+
+impl PutOptions {
+    /// An error if the put is to stop.
+    pub(super) fn go_on(&self) -> Result<(), PutError> {
+        if self.stop.is_cancelled() { Err(PutError::Stopped) } else { Ok(()) }
     }
 }
 
@@ -78,6 +89,7 @@ impl Client {
             let before = self.store.census()?.blocks;
             let url = self.put_stream(stream, options, progress)?;
             self.store.commit()?;
+            options.go_on()?;
             self.remember(&url, Origin::Put).map_err(Box::new)?;
             Ok(Put { url, new_blocks: self.store.census()?.blocks.saturating_sub(before) })
         })
@@ -139,6 +151,7 @@ impl Client {
             scope.spawn(move || forward(sources.into_iter().map(choose), &sender));
             let mut earlier = None;
             for next in chosen {
+                options.go_on()?;
                 let ((source, read), chosen) = next?;
                 let hiding: Vec<Block> = earlier.take().into_iter().chain(chosen).collect();
                 let (off, tuple) = tuple::encode(source, &hiding)?;

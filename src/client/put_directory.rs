@@ -96,6 +96,7 @@ impl Client {
         let (files, bytes) = files.fold((0, 0), |(n, sum), url| (n + 1, sum + url.length()));
         let url = self.put_listing(&Directory::new(entries)?, options)?;
         self.store.commit()?;
+        options.go_on()?;
         self.remember(&url, Origin::Put).map_err(Box::new)?;
         let new_blocks = self.store.census()?.blocks.saturating_sub(before);
         skipped.sort_by(|one, other| one.path.cmp(&other.path));

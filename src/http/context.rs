@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::session::Session;
 
+use super::api::meter::Meter;
+use super::api::metrics::Metrics;
 use super::guard::Token;
 
 /// What requests are answered from. Cloning it makes another handle to the same.
@@ -23,6 +25,10 @@ pub struct Context {
     pub config: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// What is logged.
     pub log: Arc<dyn LogLevel>,
+    /// How fast bytes go in and out; see [`run_meter`](super::run_meter).
+    pub meter: Arc<Meter>,
+    /// What is counted of requests.
+    pub metrics: Arc<Metrics>,
     /// Who may ask.
     pub access: Access,
     /// When the program began.

@@ -19,12 +19,14 @@ use crate::store::StoreError;
 pub(super) struct Fault {
     pub(super) status: StatusCode,
     pub(super) message: String,
+    /// What may help.
+    pub(super) hints: Vec<&'static str>,
 }
 
 /// As `text/plain`, as the gateway says it.
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
-        let Self { status, message } = self;
+        let Self { status, message, .. } = self;
         let mut response = (status, format!("{message}\n")).into_response();
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
@@ -33,7 +35,13 @@ impl IntoResponse for Fault {
 
 impl Fault {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), hints: Vec::new() }
+    }
+
+    /// With something that may help.
+    pub(super) fn hint(mut self, hint: &'static str) -> Self {
+        self.hints.push(hint);
+        self
     }
 
     pub(super) fn bad(message: impl Into<String>) -> Self {
@@ -47,8 +55,9 @@ impl Fault {
 
     /// As JSON, as the API says it.
     pub(super) fn into_json(self) -> Response {
-        let code = code_of(self.status);
-        let error = json!({ "error": { "code": code, "message": self.message, "hints": [] } });
+        let Self { status, message, hints } = &self;
+        let code = code_of(*status);
+        let error = json!({ "error": { "code": code, "message": message, "hints": hints } });
         let body = axum::body::Body::new(Full::from(error.to_string()));
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -130,7 +139,7 @@ fn status_of_read(error: &ReadError) -> StatusCode {
     }
 }
 
-fn status_of_store(error: &StoreError) -> StatusCode {
+pub(super) fn status_of_store(error: &StoreError) -> StatusCode {
     match error {
         StoreError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
         error if error.is_disk_full() => StatusCode::INSUFFICIENT_STORAGE,

@@ -28,6 +28,8 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use hyper::{StatusCode, Uri};
 
+pub use api::meter::{Meter, Rates, Sample, run as run_meter};
+pub use api::metrics::Metrics;
 pub use context::{Access, Context, LogLevel, ServiceStatus, Services};
 use fault::Fault;
 pub use guard::Token;
@@ -39,9 +41,11 @@ fn router(context: Context, stall: Duration) -> Router {
     let contain = move |request: Request, next: Next| server::contain(stall, request, next);
     Router::new()
         .merge(gateway::router())
+        .merge(api::router())
         .fallback(nothing)
         .layer(from_fn_with_state(context.clone(), guard::admit))
         .layer(from_fn(contain))
+        .layer(from_fn_with_state(context.clone(), api::metrics::count))
         .layer(from_fn(guard::finish))
         .with_state(context)
 }

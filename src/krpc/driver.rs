@@ -230,6 +230,22 @@ impl Dht {
         received.await.unwrap_or_default()
     }
 
+    /// Is over when it has ended, whether it was stopped or broke off.
+    pub async fn ended(&self) {
+        self.orders.closed().await;
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.orders.is_closed()
+    }
+
+    /// Has it leave the network, without waiting for that.
+    pub fn abandon(&self) {
+        self.stop.cancel();
+    }
+
     /// Leaves the network, and saves the nodes that it knows.
     pub async fn stop(&self) {
         self.stop.cancel();

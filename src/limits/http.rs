@@ -36,3 +36,13 @@ pub const GATHERED_LEN: usize = 8 << 20;
 
 /// Lines of the listing of a directory that one page shows: 2 MB of HTML.
 pub const MAX_LISTED: usize = 10_000;
+
+/// Files of one form. A folder of more is for the command line.
+pub const MAX_FORM_FILES: usize = 10_000;
+
+/// Bytes of a form between the end of a file and the beginning of the next: its head, and what the
+/// connection has read of the file by then.
+pub const MAX_FORM_GAP: usize = 1 << 20;
+
+/// Bytes of a form that are still read when nobody wants them any more.
+pub const MAX_FORM_REST: usize = 64 << 20;

@@ -1,5 +1,8 @@
 //! What a torrent consists of here, as far as connections need to know.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::id::InfoHash;
@@ -46,6 +49,9 @@ pub trait Content: Send + Sync {
 
     /// Hashes of a version 2 torrent, then the proofs; `None` if they are not known here.
     fn hashes(&self, range: &HashRange) -> Option<Vec<[u8; 32]>>;
+
+    /// Itself, for whoever made it and knows what it is.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// Bytes that a torrent has moved.
@@ -61,7 +67,7 @@ pub struct Traffic {
 pub trait Library: Send + Sync {
     /// The content of a torrent, by what its swarm's handshakes name; `None` if it is not ours.
     /// It reads the disk.
-    fn find(&self, infohash: InfoHash) -> Option<std::sync::Arc<dyn Content>>;
+    fn find(&self, infohash: InfoHash) -> Option<Arc<dyn Content>>;
 
     /// Takes note of bytes that torrents have received and sent. It may write the disk.
     fn account(&self, moved: &[(InfoHash, Traffic)]);

@@ -238,11 +238,6 @@ impl Exchange {
         liars
     }
 
-    /// A piece is not here after all.
-    pub fn forget(&mut self, piece: u32) {
-        self.here.remove(piece);
-    }
-
     /// What is to go out to a peer next.
     pub fn poll(&mut self, key: Key) -> Option<Output> {
         self.woken.remove(&key);

@@ -96,6 +96,8 @@ pub(super) struct Shared {
 pub struct Front {
     shared: Arc<Shared>,
     listen: SocketAddr,
+    /// Is cancelled when nobody is let in any more.
+    accepting: CancellationToken,
 }
 
 impl std::fmt::Debug for Front {
@@ -132,14 +134,30 @@ impl Front {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        shared.tasks.spawn(door::accept(listener, Arc::clone(&shared)));
-        Ok(Self { shared, listen })
+        let accepting = CancellationToken::new();
+        let ends = accepting.clone().drop_guard();
+        let accept = door::accept(listener, Arc::clone(&shared));
+        shared.tasks.spawn(async move {
+            let _ends = ends;
+            accept.await;
+        });
+        Ok(Self { shared, listen, accepting })
     }
 
     /// The port.
     #[must_use]
     pub const fn listen(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Is over when nobody is let in any more.
+    pub async fn ended(&self) {
+        self.accepting.cancelled().await;
+    }
+
+    /// Lets nobody in any more, and ends all connections.
+    pub fn close(&self) {
+        self.shared.stop.cancel();
     }
 
     /// Who we say we are.

@@ -121,6 +121,8 @@ pub struct Live {
     pub(super) asking: AtomicUsize,
     /// Who needs this although no peer may be there.
     pub(super) holders: AtomicUsize,
+    /// Downloads that want pieces of it.
+    pub downloads: AtomicUsize,
     received: AtomicU64,
     sent: AtomicU64,
     /// What of these the library was told.
@@ -155,6 +157,7 @@ impl Live {
             next_key: AtomicU64::new(1),
             asking: AtomicUsize::new(0),
             holders: AtomicUsize::new(0),
+            downloads: AtomicUsize::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             accounted: Mutex::default(),
@@ -361,6 +364,11 @@ impl Live {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// A download begins anew: what made another one fail may have been put right.
+    pub fn retry(&self) {
+        self.failed.store(false, Ordering::Release);
     }
 
     /// Is over when a piece comes, a connection ends, or the like, after this was called.

@@ -127,6 +127,10 @@ mod tests {
         fn hashes(&self, _: &HashRange) -> Option<Vec<[u8; 32]>> {
             None
         }
+
+        fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+            self
+        }
     }
 
     fn chunk(piece: u32) -> Chunk {

@@ -9,6 +9,8 @@
 //! - a wrong piece from several is fetched again, from one peer alone; when it is right at last,
 //!   whoever gave something else for one of its chunks is a liar.
 
+mod given_up;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -320,27 +322,6 @@ impl Picker {
             self.doubts.insert(piece, givers);
         }
         Vec::new()
-    }
-
-    /// A piece is here that came otherwise: who was asked for which chunks of it, if it was not here
-    /// before.
-    pub fn obtained(&mut self, piece: u32) -> Option<Vec<(Key, Chunk)>> {
-        let was_wanted = self.wants(piece);
-        if !self.swap_state(piece, &[State::Left, State::Fresh, State::Begun], State::Here) {
-            return None;
-        }
-        self.wanted -= u32::from(was_wanted);
-        self.open.remove(&piece);
-        self.doubts.remove(&piece);
-        let slots = self.partial.remove(&piece).map_or_else(Vec::new, |partial| partial.slots);
-        let mut asked = Vec::new();
-        for (number, slot) in (0..).zip(slots) {
-            if let Slot::Asked(of) = slot {
-                let chunk = self.pieces.chunk(piece, number);
-                asked.extend(of.into_iter().map(|(key, _)| (key, chunk)));
-            }
-        }
-        Some(asked)
     }
 
     fn state(&self, piece: u32) -> Option<State> {

@@ -9,7 +9,7 @@ use crate::off::{Block, BlockSize};
 
 use super::{
     BlockStore, CachedStore, Digests, Folder, Located, Mark, MemoryStore, Presence, QuotaStore,
-    SlabStore, StoreCensus, StoreError, Upkeep, UseCount,
+    SketchCell, SlabStore, StoreCensus, StoreError, Upkeep, UseCount,
 };
 
 fn blocks(count: usize) -> Vec<Block> {
@@ -102,6 +102,7 @@ fn keeps_up(store: &dyn Upkeep) {
     undoes_what_a_lease_has_seen(store);
     remembers_uses(store);
     walks_over_everything_once(store);
+    sketches_what_is_held(store);
     keeps_digests_as_long_as_blocks(store);
     keeps_popularity_as_long_as_blocks(store);
     takes_the_least_popular_of_equal_use_first(store);
@@ -207,6 +208,19 @@ fn walks_over_everything_once(store: &dyn Upkeep) {
         assert_eq!(store.locate(&id).unwrap(), Some(Located { place, len: BLOCK }));
     }
     assert_eq!(store.locate(&BlockId::of(b"absent")).unwrap(), None);
+}
+
+fn sketches_what_is_held(store: &dyn Upkeep) {
+    clear(store);
+    let ids = put_all(store, 7);
+    store.mark(&ids[..3], Mark { uses: 2, pins: 0 }).unwrap();
+    store.mark(&ids[2..4], Mark { uses: 1, pins: 1 }).unwrap();
+    let sketch = store.sketch(4, 1_000).unwrap();
+    let sum = |count: fn(&SketchCell) -> u64| sketch.cells.iter().map(count).sum::<u64>();
+    assert!((1..=4).contains(&sketch.cells.len()));
+    assert_eq!((sum(|cell| cell.used), sum(|cell| cell.pinned)), (7, 2));
+    assert_eq!((sum(|cell| cell.shared), sketch.pinned), (3, 2));
+    assert!(sum(|cell| cell.looked) >= 7);
 }
 
 fn keeps_digests_as_long_as_blocks(store: &dyn Upkeep) {

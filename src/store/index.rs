@@ -28,6 +28,7 @@ mod backend;
 mod digests;
 mod migration;
 mod popularity;
+mod sketch;
 mod tables;
 
 use redb::{

@@ -13,9 +13,10 @@ use crate::limits::BLOCK_LEN;
 use crate::off::Block;
 
 use super::lease::Leases;
+use super::sketch::plan;
 use super::{
-    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
-    UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Sketch, SketchCell, StoreCensus,
+    StoreError, Upkeep, UseCount,
 };
 
 /// Blocks in a map. Nothing survives the process, so `commit` has nothing to do.
@@ -219,6 +220,21 @@ impl Upkeep for MemoryStore {
             *counts.entry(state.uses(id).uses).or_insert(0) += 1;
         }
         Ok(counts.into_iter().collect())
+    }
+
+    fn sketch(&self, cells: usize, most: usize) -> Result<Sketch, StoreError> {
+        let state = self.state();
+        let mut ids: Vec<&BlockId> = state.blocks.keys().collect();
+        ids.sort_unstable();
+        let pinned = ids.iter().filter(|id| state.uses(id).pins > 0).count() as u64;
+        let plan = plan(std::slice::from_ref(&(0..ids.len() as u64)), cells, most);
+        let look = |slots: Vec<u64>| {
+            let mut cell = SketchCell::default();
+            let id = |slot: u64| ids.get(usize::try_from(slot).ok()?).copied();
+            slots.into_iter().for_each(|slot| cell.look(id(slot).map(|id| state.uses(id))));
+            cell
+        };
+        Ok(Sketch { cells: plan.into_iter().map(look).collect(), pinned })
     }
 
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {

@@ -23,6 +23,7 @@ mod memory;
 mod model;
 mod quota;
 mod shuffle;
+mod sketch;
 mod slabs;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub use disk::{Disk, DiskFile, Folder};
 pub use lease::Lease;
 pub use memory::MemoryStore;
 pub use quota::QuotaStore;
+pub use sketch::{Sketch, SketchCell};
 pub use slabs::SlabStore;
 
 /// A set of blocks.
@@ -129,6 +131,10 @@ pub trait Upkeep: BlockStore {
 
     /// How many blocks are used by how many URLs: pairs (uses, blocks), by uses.
     fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError>;
+
+    /// What the slots hold, in up to `cells` parts, of which at most `most` slots are looked at.
+    /// Blocks that are not durable yet may be left out.
+    fn sketch(&self, cells: usize, most: usize) -> Result<Sketch, StoreError>;
 
     /// Up to `most` blocks from `place` on, each with its place, in an order that does not change
     /// while they stay: for walks that can be broken off and taken up again.

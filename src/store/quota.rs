@@ -16,8 +16,8 @@ use crate::off::Block;
 
 use super::forward::forward;
 use super::{
-    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError, Upkeep,
-    UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Sketch, StoreCensus, StoreError,
+    Upkeep, UseCount,
 };
 
 /// A store with a limit.
@@ -132,6 +132,7 @@ impl<S: Upkeep> Upkeep for QuotaStore<S> {
         fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError>;
         fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError>;
         fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError>;
+        fn sketch(&self, cells: usize, most: usize) -> Result<Sketch, StoreError>;
         fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError>;
         fn locate(&self, id: &BlockId) -> Result<Option<Located>, StoreError>;
         fn file_of(&self, place: u64, blocks: u64) -> Result<Option<PathBuf>, StoreError>;

@@ -30,8 +30,8 @@ use super::index::{Entry, Index};
 use super::lease::Leases;
 use super::shuffle::Shuffled;
 use super::{
-    BlockStore, Digests, Disk, Draws, Lease, Located, Mark, Presence, StoreCensus, StoreError,
-    Upkeep, UseCount,
+    BlockStore, Digests, Disk, Draws, Lease, Located, Mark, Presence, Sketch, StoreCensus,
+    StoreError, Upkeep, UseCount,
 };
 
 /// Bytes of a native block, as the index counts them.
@@ -360,6 +360,10 @@ impl Upkeep for SlabStore {
     fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
         self.commit()?;
         self.index.sharing()
+    }
+
+    fn sketch(&self, cells: usize, most: usize) -> Result<Sketch, StoreError> {
+        self.index.sketch(FOREIGN_SLOT, cells, most)
     }
 
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {

@@ -5,6 +5,7 @@
 //! have come. A piece whose blocks' ids are all known is checked against these alone, which is
 //! one hash instead of two; any other against the info dict, and then its blocks' ids are new.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -48,6 +49,10 @@ pub struct BlockContent {
     layers: OnceLock<Option<Layers>>,
     plant: Option<Plant>,
     priority: Priority,
+    /// Blocks that came since this was made.
+    came: AtomicU64,
+    /// The first thing that went wrong since a download was begun.
+    failure: Mutex<Option<Arc<Failure>>>,
 }
 
 /// Makes a Merkle tree over blocks; `None` if it cannot.
@@ -72,9 +77,6 @@ struct Coming {
     ids: RwLock<BTreeMap<u64, BlockId>>,
     /// Blocks that came since the catalog was written last.
     unsaved: Mutex<Vec<(u64, BlockId)>>,
-    /// Blocks that came since the download was begun here.
-    came: AtomicU64,
-    failure: OnceLock<Failure>,
 }
 
 impl BlockContent {
@@ -89,8 +91,21 @@ impl BlockContent {
         priority: Priority,
     ) -> Self {
         let pieces = cut(order.len() as u64);
-        let blocks = Blocks::Known(order);
-        Self { store, pieces, info, blocks, layers: OnceLock::new(), plant, priority }
+        Self { plant, priority, ..Self::new(store, pieces, info, Blocks::Known(order)) }
+    }
+
+    fn new(store: Arc<dyn BlockStore>, pieces: Pieces, info: Bytes, blocks: Blocks) -> Self {
+        Self {
+            store,
+            pieces,
+            info,
+            blocks,
+            layers: OnceLock::new(),
+            plant: None,
+            priority: Priority::Normal,
+            came: AtomicU64::new(0),
+            failure: Mutex::default(),
+        }
     }
 
     /// Blocks to be downloaded. `known` are those whose place is known: number, and id; `first` is
@@ -116,19 +131,8 @@ impl BlockContent {
             first,
             ids: RwLock::new(ids),
             unsaved: Mutex::default(),
-            came: AtomicU64::new(0),
-            failure: OnceLock::new(),
         };
-        let blocks_coming = Blocks::Coming(Box::new(coming));
-        Ok(Self {
-            store,
-            pieces: cut(blocks),
-            info: raw,
-            blocks: blocks_coming,
-            layers: OnceLock::new(),
-            plant: None,
-            priority: Priority::Normal,
-        })
+        Ok(Self::new(store, cut(blocks), raw, Blocks::Coming(Box::new(coming))))
     }
 
     /// Blocks of the torrent.
@@ -160,19 +164,25 @@ impl BlockContent {
     /// Blocks that have come.
     #[must_use]
     pub fn came(&self) -> u64 {
-        match &self.blocks {
-            Blocks::Known(_) => 0,
-            Blocks::Coming(coming) => coming.came.load(Ordering::Relaxed),
-        }
+        self.came.load(Ordering::Relaxed)
     }
 
-    /// The first thing that went wrong.
+    /// The first thing that went wrong since the last [`retry`](Self::retry).
     #[must_use]
-    pub fn failure(&self) -> Option<&Failure> {
-        match &self.blocks {
-            Blocks::Known(_) => None,
-            Blocks::Coming(coming) => coming.failure.get(),
-        }
+    pub fn failure(&self) -> Option<Arc<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A download begins anew: what went wrong may have been put right.
+    pub fn retry(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Only the first failure is the cause; what follows from it is not news.
+    fn failed(&self, failure: Failure) -> Verdict {
+        let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| Arc::new(failure));
+        Verdict::Failed
     }
 
     /// Makes everything that has come durable, and remembers that it is here.
@@ -209,7 +219,8 @@ impl BlockContent {
         let blocks = ids.zip(joined(parts)).map(|(id, contents)| Block::check(*id, contents));
         let Ok(blocks) = blocks.collect::<Result<Vec<_>, _>>() else { return Ok(false) };
         for block in &blocks {
-            self.store.put(block)?;
+            let is_new = self.store.put(block)?;
+            self.came.fetch_add(u64::from(is_new), Ordering::Relaxed);
         }
         self.store.commit()?;
         Ok(true)
@@ -242,7 +253,7 @@ impl BlockContent {
                 return Err(NotOff(why).into());
             }
             let is_new = self.store.put(&block)?;
-            coming.came.fetch_add(u64::from(is_new), Ordering::Relaxed);
+            self.came.fetch_add(u64::from(is_new), Ordering::Relaxed);
             added.push((number, id));
         }
         coming.learn(added.iter().copied());
@@ -300,14 +311,13 @@ impl Content for BlockContent {
                 Ok(false) => Verdict::Wrong,
                 Err(error) => {
                     tracing::warn!("cannot keep a downloaded block: {error}");
-                    Verdict::Failed
+                    self.failed(error.into())
                 }
             },
-            Blocks::Coming(coming) => self.keep(coming, piece, parts).unwrap_or_else(|failure| {
-                // Only the first failure is the cause; what follows from it is not news.
-                let _ = coming.failure.set(failure);
-                Verdict::Failed
-            }),
+            Blocks::Coming(coming) => {
+                let kept = self.keep(coming, piece, parts);
+                kept.unwrap_or_else(|failure| self.failed(failure))
+            }
         }
     }
 
@@ -327,6 +337,10 @@ impl Content for BlockContent {
             .then_some(())
             .and_then(|()| layers.answer(base, index, length, proofs))?;
         Some(asked.iter().map(|hash| *hash.as_bytes()).collect())
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::announce::dht::Announcer;
+use super::announce::dht::{Announcer, say_that_we_are_native};
 use super::lan::driver::Lan;
 use super::session::Swarms;
 use crate::id::{BlockId, InfoHash};
@@ -114,12 +114,32 @@ impl Swarms {
         &self.natives
     }
 
+    /// Meets native peers until it is stopped: on the local network if the user wants that, and if we
+    /// stay, those that may know how much our blocks are used; and says in the DHT that we are one.
+    pub fn tend_natives(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (natives, options) = (Arc::clone(&self.natives), &self.options);
+        let port = self.listen().port();
+        let lan = options.native.lan.then(|| meet_neighbours(&natives, port, stop.clone()));
+        let mingling = options.native.stays.then(|| mingle(Arc::clone(&natives), stop.clone()));
+        let stays = options.dht.as_ref().is_some_and(|dht| dht.stays);
+        let saying = self.announcer.clone().filter(|_| stays).map(|announcer| {
+            let found = move |peers| natives.add_peers(peers, false);
+            say_that_we_are_native(announcer, found, stop.clone())
+        });
+        async move {
+            tokio::join!(if_any(lan), if_any(mingling), if_any(saying));
+            // Where there is nothing to be done this has not failed.
+            stop.cancelled().await;
+        }
+    }
+
     /// Looks for native peers in the DHT, again and again: for those that hold the blocks of an OFF
     /// URL, if one is given, then for others.
     #[must_use]
     pub fn look_for_natives(&self, descriptor: Option<BlockId>) -> Looking {
         let stop = CancellationToken::new();
-        let (asked, is_asked) = watch::channel(self.announcer.is_none() && !self.lan);
+        let (asked, is_asked) =
+            watch::channel(self.announcer.is_none() && !self.options.native.lan);
         if let Some(announcer) = &self.announcer {
             let (announcer, natives) = (Arc::clone(announcer), Arc::clone(&self.natives));
             let stop = stop.clone();
@@ -127,7 +147,7 @@ impl Swarms {
                 let look = look_again(&announcer, &natives, descriptor, &asked);
                 stop.run_until_cancelled(look).await;
             });
-        } else if self.lan {
+        } else if self.options.native.lan {
             let stop = stop.clone();
             self.tasks.spawn(async move {
                 stop.run_until_cancelled(tokio::time::sleep(NEIGHBOURS)).await;
@@ -135,6 +155,13 @@ impl Swarms {
             });
         }
         Looking { _stop: stop.drop_guard(), asked: is_asked }
+    }
+}
+
+/// Waits for a future, if there is one.
+pub(super) async fn if_any(future: Option<impl Future<Output = ()>>) {
+    if let Some(future) = future {
+        future.await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,6 +12,7 @@ use crate::id::{BlockId, InfoHash};
 use crate::limits::BLOCK_LEN;
 use crate::peer::bits::Bits;
 use crate::peer::content::Traffic;
+use crate::peer::exchange::Exchange;
 use crate::peer::front::Front;
 use crate::peer::live::Live;
 use crate::torrent::metainfo::Info;
@@ -38,7 +40,38 @@ pub struct SwarmStatus {
     pub known_peers: u64,
 }
 
-pub(super) type Coming = Option<(Info, Arc<BlockContent>)>;
+pub(super) type Coming = Option<Download>;
+
+/// What is downloaded of a swarm.
+#[derive(Clone)]
+pub(super) struct Download {
+    pub(super) info: Info,
+    /// What all downloads of this swarm share.
+    pub(super) content: Arc<BlockContent>,
+    /// Blocks that had come when this one began.
+    came_before: u64,
+    /// Bytes that had moved by then.
+    moved_before: Traffic,
+}
+
+impl Download {
+    /// Begins to download what a torrent in use consists of, of which some may have come before, or
+    /// have been lost since it was looked at. Reads the index of the store.
+    pub(super) fn begin(live: &Live, info: Info, new: &Arc<BlockContent>) -> Self {
+        let used = live.content().map(|content| Arc::clone(content).as_any().downcast());
+        let content = used.and_then(Result::ok).unwrap_or_else(|| Arc::clone(new));
+        if !Arc::ptr_eq(&content, new) {
+            content.retry();
+            live.retry();
+            let counted = live.with(|exchange| exchange.here().clone()).unwrap_or_default();
+            let lost: Vec<_> = counted.iter().filter(|piece| !content.has_piece(*piece)).collect();
+            live.with(|exchange| lost.into_iter().for_each(|piece| exchange.forget(piece)));
+        }
+        live.downloads.fetch_add(1, Ordering::AcqRel);
+        let (came_before, moved_before) = (content.came(), live.traffic());
+        Self { info, content, came_before, moved_before }
+    }
+}
 
 /// A torrent kept in use.
 pub(super) struct Held {
@@ -70,6 +103,11 @@ impl std::fmt::Debug for Swarm {
 impl Drop for Swarm {
     fn drop(&mut self) {
         self.stop.cancel();
+        let live = &self.held.live;
+        if self.coming.is_some() && live.downloads.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // Peers that are there would go on giving what nobody waits for.
+            live.with(Exchange::want_nothing);
+        }
     }
 }
 
@@ -83,19 +121,19 @@ impl Swarm {
     /// Its info dict, if it is downloaded.
     #[must_use]
     pub fn info(&self) -> Option<&Info> {
-        self.coming.as_ref().map(|(info, _)| info)
+        self.coming.as_ref().map(|download| &download.info)
     }
 
     /// Blocks of the torrent.
     #[must_use]
     pub fn blocks(&self) -> u64 {
-        self.coming.as_ref().map_or(0, |(_, content)| content.blocks())
+        self.content().map_or(0, |content| content.blocks())
     }
 
     /// Downloads more blocks, and whatever shares a piece with them: how many pieces were not
     /// wanted yet.
     pub fn want(&self, blocks: impl IntoIterator<Item = u64>) -> u32 {
-        let Some((_, content)) = &self.coming else { return 0 };
+        let Some(content) = self.content() else { return 0 };
         let pieces: Vec<u32> = blocks.into_iter().map(|block| content.piece_of(block)).collect();
         let now = std::time::Instant::now();
         self.held.live.with(|exchange| exchange.want(pieces, now)).unwrap_or(0)
@@ -103,7 +141,7 @@ impl Swarm {
 
     /// Tells which block is where: it is checked by that alone, and not asked for if it is here.
     pub fn learn(&self, known: impl IntoIterator<Item = (u64, BlockId)>) {
-        if let Some((_, content)) = &self.coming {
+        if let Some(content) = self.content() {
             content.learn(known);
         }
     }
@@ -111,7 +149,7 @@ impl Swarm {
     /// Looks whether blocks have come otherwise: what is here is not asked for any more, and is served.
     /// It reads the index of the store.
     pub fn look_for_arrivals(&self, blocks: impl IntoIterator<Item = u64>) {
-        let Some((_, content)) = &self.coming else { return };
+        let Some(content) = self.content() else { return };
         let pieces: BTreeSet<u32> =
             blocks.into_iter().map(|block| content.piece_of(block)).collect();
         for piece in pieces.into_iter().filter(|piece| content.has_piece(*piece)) {
@@ -121,7 +159,7 @@ impl Swarm {
 
     /// Asks peers first for the block of this number and what follows it.
     pub fn prefer(&self, block: u64) {
-        let Some((_, content)) = &self.coming else { return };
+        let Some(content) = self.content() else { return };
         let piece = content.piece_of(block);
         self.held.live.with(|exchange| exchange.hurry(Some(piece), std::time::Instant::now()));
     }
@@ -129,9 +167,8 @@ impl Swarm {
     /// Pieces that are wanted and have not come; an error if they cannot any more.
     pub fn wanted(&self) -> Result<u32, SwarmError> {
         let infohash = self.infohash();
-        let failure = self.coming.as_ref().and_then(|(_, content)| content.failure());
-        if let Some(failure) = failure {
-            return Err(failed(infohash, failure));
+        if let Some(failure) = self.content().and_then(|content| content.failure()) {
+            return Err(failed(infohash, &failure));
         }
         if self.held.live.has_failed() {
             return Err(SwarmError::Broken(infohash));
@@ -148,7 +185,7 @@ impl Swarm {
     /// they have, by number.
     #[must_use]
     pub fn holders(&self) -> Vec<(SocketAddr, HashSet<u64>)> {
-        let Some((_, content)) = &self.coming else { return Vec::new() };
+        let Some(content) = self.content() else { return Vec::new() };
         let blocks = |bits: Bits| bits.iter().flat_map(|piece| content.blocks_of(piece)).collect();
         let holders = self.held.live.holders().into_iter();
         holders.map(|(peer, bits)| (peer, blocks(bits))).collect()
@@ -157,8 +194,20 @@ impl Swarm {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> SwarmStatus {
-        let came = self.coming.as_ref().map_or(0, |(_, content)| content.came());
-        SwarmStatus { came, ..look(&self.held.live) }
+        let now = look(&self.held.live);
+        let Some(Download { content, came_before, moved_before, .. }) = &self.coming else {
+            return now;
+        };
+        SwarmStatus {
+            came: content.came() - came_before,
+            received: now.received - moved_before.received,
+            sent: now.sent - moved_before.sent,
+            ..now
+        }
+    }
+
+    fn content(&self) -> Option<&Arc<BlockContent>> {
+        self.coming.as_ref().map(|download| &download.content)
     }
 }
 

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::announce::dht::{Announcer, unix};
 use super::session::{DhtOptions, Swarms};
 use crate::id::BlockId;
-use crate::krpc::driver::{Dht, Options, Records, beside};
+use crate::krpc::driver::{Dht, DhtError, Options, Records, beside};
 use crate::krpc::machine::Holdings;
 use crate::krpc::rendezvous::Record;
 use crate::limits::dht::{LONELY_SEARCH_FIRST, LONELY_SEARCH_LAST, MAX_RECORDS, NODES_WAITING};
@@ -34,6 +34,18 @@ pub(super) fn join(
     tcp: SocketAddr,
     store: &Arc<dyn BlockStore>,
 ) -> Option<Arc<Announcer>> {
+    let started = start(options, tcp, store);
+    let dht = started
+        .inspect_err(|error| warn!("{error}: {}; we take no part in the DHT", error.source))
+        .ok()?;
+    Some(Arc::new(Announcer::new(dht, tcp.port(), options.stays)))
+}
+
+fn start(
+    options: &DhtOptions,
+    tcp: SocketAddr,
+    store: &Arc<dyn BlockStore>,
+) -> Result<Dht, DhtError> {
     let listen = beside(tcp);
     let anywhere = listen.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
     let start = |listen: Vec<SocketAddr>| {
@@ -47,16 +59,29 @@ pub(super) fn join(
             holdings: Arc::new(Held(Arc::clone(store))),
         })
     };
-    let started = start(listen).or_else(|error| {
+    start(listen).or_else(|error| {
         warn!("{error}: {}; another port is used", error.source);
         start(anywhere)
-    });
-    match started {
-        Ok(dht) => Some(Arc::new(Announcer::new(dht, tcp.port(), options.stays))),
-        Err(error) => {
-            warn!("{error}: {}; we take no part in the DHT", error.source);
-            None
-        }
+    })
+}
+
+/// Why there is no node any more.
+#[derive(Debug, thiserror::Error)]
+pub enum DhtEnded {
+    /// Its task broke off: we are wrong.
+    #[error("the DHT node broke off")]
+    Broken,
+    /// It could not be started again.
+    #[error(transparent)]
+    Start(#[from] DhtError),
+}
+
+/// Stops a node when whoever answers for it is gone.
+struct Answerable(Arc<Dht>);
+
+impl Drop for Answerable {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -79,8 +104,35 @@ pub(super) fn share_nodes(
 impl Swarms {
     /// Our node of the DHT, if we take part.
     #[must_use]
-    pub fn dht(&self) -> Option<&Dht> {
+    pub fn dht(&self) -> Option<Arc<Dht>> {
         self.announcer.as_ref().map(|announcer| announcer.dht())
+    }
+
+    /// Answers for our node of the DHT until it is stopped: starts another one if it has ended, and
+    /// is an error when it ends. Dropping this stops the node.
+    pub fn tend_dht(
+        &self,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<(), DhtEnded>> + Send + use<> {
+        let (announcer, options) = (self.announcer.clone(), self.options.dht.clone());
+        let (listen, store) = (self.listen(), Arc::clone(&self.store));
+        async move {
+            let (Some(announcer), Some(options)) = (announcer, options) else {
+                stop.cancelled().await;
+                return Ok(());
+            };
+            if announcer.dht().has_ended() {
+                announcer.replace_dht(start(&options, listen, &store)?);
+            }
+            let node = Answerable(announcer.dht());
+            tokio::select! {
+                () = stop.cancelled() => {
+                    node.0.stop().await;
+                    Ok(())
+                }
+                () = node.0.ended() => Err(DhtEnded::Broken),
+            }
+        }
     }
 
     /// Looks in the DHT for the torrents that carry an OFF URL, again and again until the receiver
@@ -106,7 +158,7 @@ async fn look_for_records(announcer: &Announcer, descriptor: BlockId, found: mps
     let (mut told, mut pause) = (Vec::new(), LONELY_SEARCH_FIRST / 2);
     while told.len() < MAX_RECORDS {
         let began = Instant::now();
-        let mut records = Records::search(announcer.dht(), descriptor, unix()).await;
+        let mut records = Records::search(&announcer.dht(), descriptor, unix()).await;
         while let Some((record, _)) = records.next().await {
             if told.contains(&record.infohash) || told.len() >= MAX_RECORDS {
                 continue;

@@ -26,14 +26,14 @@ use crate::peer::native::shelf::Shelf;
 use crate::store::BlockStore;
 use crate::torrent::metainfo::{Info, NotOff};
 
-use super::announce::dht::{Announcer, say_all, say_that_we_are_native};
+use super::announce::dht::{Announcer, say_all};
 use super::announce::live::Progress;
 use super::announce::mass::{Offers, Pace, announce_all};
 use super::announce::{self, Identity};
 use super::content::BlockContent;
 use super::guard::{Guard, Origin};
-use super::native::{NativeOptions, meet_neighbours, mingle};
-use super::one::{Coming, Held, failed, look, progress};
+use super::native::{NativeOptions, if_any};
+use super::one::{Coming, Download, Held, failed, look, progress};
 use super::rendezvous;
 use super::tracker::Tracker;
 use super::web;
@@ -88,15 +88,14 @@ pub enum SwarmError {
 /// All swarms this program takes part in.
 pub struct Swarms {
     front: Arc<Front>,
-    store: Arc<dyn BlockStore>,
+    pub(super) store: Arc<dyn BlockStore>,
     catalog: Arc<Catalog>,
     library: Arc<dyn Library>,
     guard: Guard,
     identity: Identity,
     pub(super) announcer: Option<Arc<Announcer>>,
     pub(super) natives: Arc<Natives>,
-    /// Whether neighbours are looked for.
-    pub(super) lan: bool,
+    pub(super) options: Options,
     stop: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -118,6 +117,9 @@ pub struct Options {
     pub dht: Option<DhtOptions>,
     /// Native peers.
     pub native: NativeOptions,
+    /// Somebody else answers for native peers and the DHT: see [`Swarms::tend_natives`] and
+    /// [`Swarms::tend_dht`].
+    pub tended: bool,
 }
 
 /// How we take part in the DHT.
@@ -181,26 +183,14 @@ impl Swarms {
         natives.add_peers(options.native.peers.iter().copied(), true);
         front.join_natives(&natives);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        if options.native.lan {
-            tasks.spawn(meet_neighbours(&natives, port, stop.child_token()));
-        }
-        if options.native.stays {
-            tasks.spawn(mingle(Arc::clone(&natives), stop.child_token()));
-        }
         let dht = options.dht.as_ref();
         let announcer = dht.and_then(|dht| rendezvous::join(dht, front.listen(), &store));
         if let Some(announcer) = &announcer {
             tasks.spawn(rendezvous::share_nodes(announcer, &front, stop.child_token()));
         }
-        if let (Some(announcer), Some(true)) =
-            (&announcer, options.dht.as_ref().map(|dht| dht.stays))
-        {
-            let met = Arc::clone(&natives);
-            let found = move |peers| met.add_peers(peers, false);
-            tasks.spawn(say_that_we_are_native(Arc::clone(announcer), found, stop.child_token()));
-        }
-        Ok(Self {
+        let swarms = Self {
             front: Arc::new(front),
+            options: options.clone(),
             store,
             catalog,
             library,
@@ -208,10 +198,18 @@ impl Swarms {
             identity: Identity { peer_id, port, key: rand::random() },
             announcer,
             natives,
-            lan: options.native.lan,
             stop,
             tasks,
-        })
+        };
+        if !options.tended {
+            swarms.tasks.spawn(swarms.tend_natives(swarms.stop.child_token()));
+        }
+        Ok(swarms)
+    }
+
+    /// Is over when the port is not answered any more.
+    pub async fn ended(&self) {
+        self.front.ended().await;
     }
 
     /// Where peers can reach us.
@@ -238,6 +236,12 @@ impl Swarms {
         self.front.lives().into_iter().map(|live| (live.infohash(), live.peers())).collect()
     }
 
+    /// The torrents in use, and how each stands.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<(InfoHash, SwarmStatus)> {
+        self.front.lives().into_iter().map(|live| (live.infohash(), look(&live))).collect()
+    }
+
     /// How a swarm stands that is being joined.
     #[must_use]
     pub fn status_of(&self, infohash: InfoHash) -> SwarmStatus {
@@ -257,12 +261,22 @@ impl Swarms {
 
     /// Announces many torrents of the library, without holding anything for those nobody wants.
     pub fn offer(&self, offers: Arc<impl Offers>) {
-        let (guard, stop) = (self.guard.clone(), self.stop.child_token());
-        if let Some(announcer) = &self.announcer {
-            let (announcer, offers) = (Arc::clone(announcer), Arc::clone(&offers));
-            self.tasks.spawn(say_all(announcer, offers, self.stop.child_token()));
+        self.tasks.spawn(self.offering(offers, self.stop.child_token()));
+    }
+
+    /// Like [`offer`](Self::offer), until it is stopped.
+    pub fn offering<O: Offers>(
+        &self,
+        offers: Arc<O>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<O> {
+        let announcer = self.announcer.clone();
+        let say = announcer.map(|announcer| say_all(announcer, Arc::clone(&offers), stop.clone()));
+        let (guard, identity) = (self.guard.clone(), self.identity);
+        let announce = announce_all(guard, offers, identity, Pace::default(), stop);
+        async move {
+            tokio::join!(if_any(say), announce);
         }
-        self.tasks.spawn(announce_all(guard, offers, self.identity, Pace::default(), stop));
     }
 
     /// Joins a swarm to download from it. Without an info dict this waits until some peer has
@@ -291,14 +305,16 @@ impl Swarms {
         let content = BlockContent::coming(store, catalog, info.clone(), wanted.first, known);
         let content = Arc::new(content.map_err(|failure| failed(infohash, &failure))?);
         self.begin(&swarm.held, Arc::clone(&content) as Arc<dyn Content>).await?;
-        self.ask_web_seeds(&swarm, &wanted.sources.web_seeds, &info.name);
-        swarm.coming = Some((info, content));
+        let (live, name) = (Arc::clone(&swarm.held.live), info.name.clone());
+        let begun = tokio::task::spawn_blocking(move || Download::begin(&live, info, &content));
+        swarm.coming = Some(begun.await.map_err(|_| SwarmError::Broken(infohash))?);
+        self.ask_web_seeds(&swarm, &wanted.sources.web_seeds, &name);
         Ok(swarm)
     }
 
     /// Leaves a swarm. What came stays in the store; peers that are there are served on.
     pub async fn leave(&self, swarm: Swarm) {
-        if let Some((_, content)) = swarm.coming.clone() {
+        if let Some(Download { content, .. }) = swarm.coming.clone() {
             // What cannot be saved is fetched again some day; the blocks are not lost.
             let saved = tokio::task::spawn_blocking(move || content.save()).await;
             if let Ok(Err(error)) = saved {
@@ -311,9 +327,15 @@ impl Swarms {
         let _ = tokio::time::timeout(GOODBYE, swarm.tasks.wait()).await;
     }
 
-    /// Closes the port and ends all connections.
-    pub async fn stop(self) {
+    /// Closes the port and ends all connections, without waiting for that.
+    pub fn abandon(&self) {
         self.stop.cancel();
+        self.front.close();
+    }
+
+    /// Closes the port and ends all connections.
+    pub async fn stop(&self) {
+        self.abandon();
         self.account().await;
         self.natives.settle().await;
         if let Some(announcer) = &self.announcer {

@@ -79,5 +79,5 @@ fn a_share_needs_a_limit_and_is_a_percentage() {
     configure(&place, "[native]\nhost_share_percent = 101\n");
     place.run("home", ["--limit", "1GiB", "ls"]).exits(2).says(["config.toml", "101"]);
     configure(&place, "[native]\nhost_share = 5\n");
-    place.run("home", ["ls"]).exits(2).says(["config.toml", "unknown field `host_share`"]);
+    place.run("home", ["ls"]).exits(2).says(["config.toml", "unknown key `native.host_share`"]);
 }

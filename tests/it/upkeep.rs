@@ -111,7 +111,7 @@ fn the_configuration_file_sets_the_limit() {
     fs::write(place.path("home/config.toml"), "[store]\nlimit_bytes = 1048576\n").unwrap();
     assert_eq!(blocks(&place, "home"), 8, "a smaller limit evicts at once");
     fs::write(place.path("home/config.toml"), "[store]\nlimit = 5\n").unwrap();
-    place.run("home", ["ls"]).exits(2).says(["config.toml", "unknown field `limit`"]);
+    place.run("home", ["ls"]).exits(2).says(["config.toml", "unknown key `store.limit`"]);
 }
 
 #[test]

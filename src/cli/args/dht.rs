@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 
 use crate::id::{ItemKey, Target};
 
-use super::swarm::entry;
-use super::{ReportArgs, duration};
+use crate::daemon::config::parse::{duration, entry};
+
+use super::ReportArgs;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DhtArgs {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use crate::client::fetch::Rungs;
+use crate::daemon::config::Values;
+use crate::swarm::native::NativeOptions;
 
 /// Where native peers are found.
 #[derive(Debug, Args)]
@@ -16,6 +18,15 @@ pub(in crate::cli) struct NativeFlags {
     /// Look for native peers on the local network, and be found there (BEP 14)
     #[arg(long)]
     pub(in crate::cli) lan: bool,
+}
+
+impl NativeFlags {
+    /// Where native peers are found: those of the flags, else those of the configuration.
+    pub(super) fn options(&self, values: &Values) -> NativeOptions {
+        let named =
+            if self.native_peer.is_empty() { &values.native_peers } else { &self.native_peer };
+        NativeOptions { peers: named.clone(), lan: self.lan || values.lan, stays: false }
+    }
 }
 
 /// Whom to ask.

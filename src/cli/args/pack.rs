@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{tracker, web_address};
+use crate::daemon::config::parse::tracker;
+
+use super::web_address;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PackArgs {

@@ -9,12 +9,13 @@ use clap::{Args, ValueEnum};
 
 use crate::catalog;
 use crate::cli::exit::CliError;
-use crate::limits::MAX_CONNECTIONS;
+use crate::daemon::config::Values;
+use crate::daemon::config::parse::{duration, entry, peers, rate, tracker};
 use crate::peer::front::Limits;
 use crate::swarm::native::NativeOptions;
 use crate::swarm::session::{DhtOptions, Options};
 
-use super::{Global, NativeFlags, duration, size, tracker};
+use super::{Global, NativeFlags};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SwarmArgs {
@@ -27,15 +28,16 @@ pub(in crate::cli) struct SwarmArgs {
     /// A peer to connect to; may be repeated
     #[arg(long, value_name = "ADDR:PORT")]
     pub(in crate::cli) peer: Vec<SocketAddr>,
-    /// Send at most so much a second, as in `500KB` or `2MiB`
+    /// Send at most so much a second, as in `500KB` or `2MiB` [default: what the configuration
+    /// says, else no limit]
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     pub(in crate::cli) up_limit: Option<NonZeroU32>,
-    /// Receive at most so much a second
+    /// Receive at most so much a second [default: likewise]
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     pub(in crate::cli) down_limit: Option<NonZeroU32>,
-    /// Connections to peers, at most
-    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = peers)]
-    pub(in crate::cli) max_peers: usize,
+    /// Connections to peers, at most [default: what the configuration says, else 200]
+    #[arg(long, value_name = "NUMBER", value_parser = peers)]
+    pub(in crate::cli) max_peers: Option<usize>,
     #[command(flatten)]
     pub(in crate::cli) dht: DhtFlags,
     #[command(flatten)]
@@ -54,6 +56,18 @@ pub(in crate::cli) struct DhtFlags {
     pub(in crate::cli) dht_bootstrap: Vec<String>,
 }
 
+impl DhtFlags {
+    /// The nodes of the DHT to begin with; `None` if we take no part in it. Flags come first, then
+    /// the configuration.
+    fn entries(&self, values: &Values) -> Option<Vec<String>> {
+        match &*self.dht_bootstrap {
+            _ if self.no_dht => None,
+            [] => values.dht.then(|| values.bootstrap.clone()),
+            named => Some(named.to_vec()),
+        }
+    }
+}
+
 impl SwarmArgs {
     /// What a session of swarms keeps to. Who stays in the DHT is asked by others, too.
     pub(in crate::cli) fn options(
@@ -61,16 +75,17 @@ impl SwarmArgs {
         global: &Global,
         stays: bool,
     ) -> Result<Options, CliError> {
+        let values = global.values()?;
         let limits = Limits {
-            max_peers: self.max_peers,
-            upload: self.up_limit,
-            download: self.down_limit,
+            max_peers: self.max_peers.unwrap_or(values.max_peers),
+            upload: self.up_limit.or(values.up_limit),
+            download: self.down_limit.or(values.down_limit),
             ..Limits::default()
         };
-        let dht = global.dht(&self.dht)?;
+        let dht = self.dht.entries(&values);
         let dht = dht.map(|bootstrap| DhtOptions { bootstrap, stays, state: None });
-        let native = NativeOptions { stays, ..global.native(&self.native)? };
-        Ok(Options { listen: self.listen, limits, dht, native })
+        let native = NativeOptions { stays, ..self.native.options(&values) };
+        Ok(Options { listen: self.listen, limits, dht, native, tended: false })
     }
 }
 
@@ -127,29 +142,4 @@ pub(in crate::cli) struct SeedArgs {
     pub(in crate::cli) swarm: SwarmArgs,
     #[command(flatten)]
     pub(in crate::cli) report: ReportArgs,
-}
-
-/// Reads the name or address of a node and its port.
-pub(super) fn entry(text: &str) -> Result<String, String> {
-    let (host, port) = text.rsplit_once(':').ok_or("a node has an address HOST:PORT")?;
-    let port: u16 = port.parse().map_err(|_| "its port is no number up to 65535")?;
-    if host.is_empty() || port == 0 {
-        return Err("a node has an address HOST:PORT".into());
-    }
-    Ok(text.to_owned())
-}
-
-/// Reads a number of bytes a second.
-fn rate(text: &str) -> Result<NonZeroU32, String> {
-    let bytes = u32::try_from(size(text)?).map_err(|_| "a limit is below 4 GiB a second")?;
-    NonZeroU32::new(bytes).ok_or_else(|| "nothing could move; leave the flag out".into())
-}
-
-fn peers(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("nobody could connect".into()),
-        Ok(count) if count <= MAX_CONNECTIONS => Ok(count),
-        Ok(_) => Err(format!("at most {MAX_CONNECTIONS}")),
-        Err(error) => Err(error.to_string()),
-    }
 }

@@ -76,7 +76,7 @@ fn readable(value: &Value) -> String {
 pub(super) async fn get(
     global: &Global,
     args: &GetItemArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let salt = check_salt(&args.salt)?;
     let target = match (&args.key, &args.what) {
@@ -142,7 +142,7 @@ async fn get_records(
     global: &Global,
     url: &OffUrl,
     args: &GetItemArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let descriptor = descriptor(url)?;
     let session = Session::join(global, &args.ask, output).await?;
@@ -255,7 +255,7 @@ impl ShownPut {
 pub(super) async fn put(
     global: &Global,
     args: PutItemArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let salt = check_salt(args.salt.as_deref().unwrap_or_default())?.to_vec();
     let secret = args.key_file.as_deref().map(read_secret).transpose()?;
@@ -315,7 +315,7 @@ fn check_salt(salt: &str) -> Result<&[u8], CliError> {
     Ok(salt.as_bytes())
 }
 
-async fn value(given: String, bencode: bool, output: Output) -> Result<Value, CliError> {
+async fn value(given: String, bencode: bool, output: &Output) -> Result<Value, CliError> {
     let given = if given == "-" { read_stdin(output).await? } else { given.into_bytes() };
     let bytes = if bencode {
         given
@@ -328,7 +328,7 @@ async fn value(given: String, bencode: bool, output: Output) -> Result<Value, Cl
 }
 
 /// Reads a value, and some more to see that it is too long.
-async fn read_stdin(output: Output) -> Result<Vec<u8>, CliError> {
+async fn read_stdin(output: &Output) -> Result<Vec<u8>, CliError> {
     if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         output.remark("reading the value from standard input");
     }

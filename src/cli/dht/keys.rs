@@ -27,7 +27,7 @@ struct ShownKey {
     created: bool,
 }
 
-pub(super) fn key(path: &Path, output: Output) -> Result<Exit, CliError> {
+pub(super) fn key(path: &Path, output: &Output) -> Result<Exit, CliError> {
     let created = create(path)?;
     let key = read_secret(path)?.key();
     let file = path.display().to_string();

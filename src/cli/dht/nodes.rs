@@ -72,7 +72,7 @@ impl ShownPong {
 }
 
 /// Asks under an id of the moment, whoever is there.
-pub(super) async fn ping(node: &str, ask: &AskArgs, output: Output) -> Result<Exit, CliError> {
+pub(super) async fn ping(node: &str, ask: &AskArgs, output: &Output) -> Result<Exit, CliError> {
     let deadline = Deadline::of(ask);
     let silence = || CliError::new(Exit::NotFound, format!("no node at {node} answers"));
     let found = deadline.keep(tokio::net::lookup_host(node)).await.ok_or_else(silence)?;
@@ -102,7 +102,7 @@ pub(super) async fn find_node(
     global: &Global,
     target: Option<Target>,
     ask: &AskArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let session = Session::join(global, ask, output).await?;
     let target = match target {
@@ -227,7 +227,7 @@ const fn name(family: Family) -> &'static str {
 pub(super) async fn status(
     global: &Global,
     ask: &AskArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let mut session = Session::try_join(global, ask, output).await?;
     let mut networks = ShownNetwork::all(&session.dht.status().await);

@@ -120,11 +120,15 @@ pub(super) async fn get_peers(
     global: &Global,
     swarm: &str,
     ask: &AskArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let wanted = Wanted::parse(swarm)?;
     let session = Session::join(global, ask, output).await?;
-    let found = RefCell::new(Found { peers: BTreeSet::new(), told: BTreeSet::new(), output });
+    let found = RefCell::new(Found {
+        peers: BTreeSet::new(),
+        told: BTreeSet::new(),
+        output: output.clone(),
+    });
     let named = async {
         let [first, second] = [wanted.swarms.first(), wanted.swarms.get(1)];
         tokio::try_join!(look(&session, first, &found), look(&session, second, &found))
@@ -182,7 +186,7 @@ struct ShownAnnounce {
 pub(super) async fn announce(
     global: &Global,
     args: &AnnounceArgs,
-    output: Output,
+    output: &Output,
 ) -> Result<Exit, CliError> {
     let wanted = Wanted::parse(&args.swarm)?;
     let (port, seed) = (args.port, args.seed);

@@ -77,7 +77,7 @@ impl<'a> ShownNode<'a> {
 pub(super) async fn run(
     global: &Global,
     args: &ServeArgs,
-    output: Output,
+    output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
     let bootstrap = global.dht_entries(&args.entries)?;
@@ -119,7 +119,7 @@ pub(super) async fn run(
     Ok(signals.end())
 }
 
-async fn remember(memory: &mut Memory, dht: &Dht, output: Output) {
+async fn remember(memory: &mut Memory, dht: &Dht, output: &Output) {
     if !memory.is_own() {
         return;
     }

@@ -50,7 +50,7 @@ impl Session {
     pub(super) async fn join(
         global: &Global,
         ask: &AskArgs,
-        output: Output,
+        output: &Output,
     ) -> Result<Self, CliError> {
         let session = Self::try_join(global, ask, output).await?;
         match session.outside() {
@@ -63,14 +63,14 @@ impl Session {
     pub(super) async fn try_join(
         global: &Global,
         ask: &AskArgs,
-        output: Output,
+        output: &Output,
     ) -> Result<Self, CliError> {
         let bootstrap = global.dht_entries(&ask.entries)?;
         let deadline = Deadline::of(ask);
         let memory = Memory::read(global.folder()?);
         let dht = start(Options { bootstrap, known: memory.known(), ..asker(ask) })?;
         let joined = deadline.keep(dht.joined()).await;
-        Ok(Self { dht, memory, joined, deadline, output })
+        Ok(Self { dht, memory, joined, deadline, output: output.clone() })
     }
 
     /// Why we are not in the network, if we are not.

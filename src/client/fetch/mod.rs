@@ -29,13 +29,14 @@ mod slots;
 mod task;
 mod ways;
 
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Origin;
 use crate::off::OffUrl;
 use crate::source::SourceStatus;
 use crate::store::StoreError;
-use crate::swarm::session::SwarmStatus;
+use crate::swarm::session::{SwarmStatus, Swarms};
 
 use super::survey::Survey;
 use super::{Client, GetError, ReadError};
@@ -118,10 +119,20 @@ impl Fetched {
     }
 }
 
+/// A look at what is missing, and the swarms that may have it.
+type Missing = (Survey, Vec<Candidate>);
+
+/// What a look at the store came to.
+enum Here {
+    /// Everything that is wanted is here.
+    Enough(Fetched),
+    Missing(Box<Missing>),
+}
+
 impl Client {
     /// Makes sure that all blocks of a URL are in the store, or those of a range of its stream.
     /// `watch` is told what is being waited for, about ten times a second; `stop` ends the wait
-    /// and keeps what has come.
+    /// and keeps what has come. Swarms are opened for it, and closed.
     pub async fn fetch(
         &self,
         url: &OffUrl,
@@ -131,21 +142,52 @@ impl Client {
     ) -> Result<Fetched, GetError> {
         // Nothing of the URL is evicted to make room for the rest of it.
         let _lease = self.store.lease();
+        let missing = match block_in_place(|| self.look_here(url, ways))? {
+            Here::Enough(fetched) => return Ok(fetched),
+            Here::Missing(missing) => missing,
+        };
+        let swarms = self.swarms(&ways.swarms).await?;
+        let fetched = self.fetch_missing(&swarms, url, ways, *missing, (stop, watch)).await;
+        swarms.stop().await;
+        fetched
+    }
+
+    /// The same, by swarms that are open and stay so.
+    pub async fn fetch_in(
+        &self,
+        swarms: &Swarms,
+        url: &OffUrl,
+        ways: &Ways,
+        stop: &CancellationToken,
+        watch: &mut (dyn FnMut(&Waiting) + Send),
+    ) -> Result<Fetched, GetError> {
+        let _lease = self.store.lease();
+        match block_in_place(|| self.look_here(url, ways))? {
+            Here::Enough(fetched) => Ok(fetched),
+            Here::Missing(missing) => {
+                self.fetch_missing(swarms, url, ways, *missing, (stop, watch)).await
+            }
+        }
+    }
+
+    /// Looks what is here, and where the rest may be.
+    fn look_here(&self, url: &OffUrl, ways: &Ways) -> Result<Here, GetError> {
         // A directory is its files, too, which only a survey knows.
         let whole = if url.is_directory() { None } else { self.blocks_if_whole(url)? };
         if let Some(local) = whole {
-            self.remember(url, Origin::Got).map_err(Box::new)?;
-            return Ok(Fetched { local, ..Fetched::default() });
+            self.enter(url, ways)?;
+            return Ok(Here::Enough(Fetched { local, ..Fetched::default() }));
         }
         let survey = self.survey(url)?;
         self.touch_all(&survey.order)?;
         let local = survey.blocks - survey.lacking();
-        let here = Fetched { local, ..Fetched::default() };
+        let here = Here::Enough(Fetched { local, ..Fetched::default() });
         if survey.is_whole() {
-            self.remember(url, Origin::Got).map_err(Box::new)?;
+            self.enter(url, ways)?;
             return Ok(here);
         }
-        if self.has_enough(url, ways, &survey)? {
+        let (_, ranges) = ways.wants(url);
+        if self.plan(url, ranges.as_deref(), &survey)?.is_fulfilled() {
             return Ok(here);
         }
         if ways.offline {
@@ -156,9 +198,19 @@ impl Client {
             let why = "nobody (the URL names no swarm and no peer, and the DHT is not asked)";
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
-        let swarms = self.swarms(&ways.swarms).await?;
-        let slots = Slots::new(&swarms, url, candidates, ways.rungs != Rungs::NativeOnly);
-        let mut task = Task::new(self, url, ways, stop, &swarms, (survey, slots));
+        Ok(Here::Missing(Box::new((survey, candidates))))
+    }
+
+    async fn fetch_missing(
+        &self,
+        swarms: &Swarms,
+        url: &OffUrl,
+        ways: &Ways,
+        (survey, candidates): Missing,
+        (stop, watch): (&CancellationToken, &mut (dyn FnMut(&Waiting) + Send)),
+    ) -> Result<Fetched, GetError> {
+        let slots = Slots::new(swarms, url, candidates, ways.rungs != Rungs::NativeOnly);
+        let mut task = Task::new(self, url, ways, stop, swarms, (survey, slots));
         let end = task.run(watch).await;
         swarms.natives().counted().await;
         task.look_at_natives();
@@ -168,9 +220,10 @@ impl Client {
         let refusal = task.slots.refusal();
         task.slots.leave().await;
         drop(task);
-        swarms.stop().await;
-        self.store.commit().map_err(ReadError::from)?;
-        let now = self.survey(url)?;
+        let now = block_in_place(|| {
+            self.store.commit().map_err(ReadError::from)?;
+            self.survey(url)
+        })?;
         match end? {
             End::Complete => {}
             End::Exhausted => {
@@ -188,8 +241,8 @@ impl Client {
             End::GaveUp => return Err(not_found(url, &now, asked)),
             End::Stopped => return Err(GetError::Stopped),
         }
-        if now.is_whole() {
-            self.entered(url, info)?;
+        if now.is_whole() && ways.enters() {
+            block_in_place(|| self.entered(url, info))?;
         }
         // Only now is the descriptor here, and with it known which blocks were.
         let here = now.blocks - now.lacking();
@@ -228,11 +281,20 @@ impl Client {
         Ok((self.directory_member(directory, path)?, fetched))
     }
 
+    /// Enters a URL that is all here in the catalog, if whoever wants it wants it kept.
+    fn enter(&self, url: &OffUrl, ways: &Ways) -> Result<(), GetError> {
+        if ways.enters() {
+            self.remember(url, Origin::Got).map_err(Box::new)?;
+        }
+        Ok(())
+    }
+
     /// Enters a URL that has come in the catalog, with the torrent that brought it.
     fn entered(&self, url: &OffUrl, torrent: Option<Joined>) -> Result<(), GetError> {
         self.remember(url, Origin::Got).map_err(Box::new)?;
         if let Some(Joined { info, trackers }) = torrent {
             self.catalog.publish(url, info.infohash, &info.raw, &trackers)?;
+            let _ = self.published.send(info.infohash);
             // Only then, so that what was moved stays counted.
             self.catalog.end_download(info.infohash)?;
         }

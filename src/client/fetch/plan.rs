@@ -9,8 +9,6 @@ use crate::off::OffUrl;
 use crate::client::survey::Survey;
 use crate::client::{Client, GetError, ReadError};
 
-use super::Ways;
-
 /// What is missing of a URL: each block with its number in the URL's own torrent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
@@ -19,11 +17,14 @@ pub(super) struct Plan {
     /// Blocks whose ids will be known when these have come: numbers in the URL's own torrent. The
     /// end is open for a directory, whose length nobody knows yet.
     pub(super) unknown: Option<Range<u64>>,
+    /// Whether nothing else can turn out to be needed.
+    is_final: bool,
 }
 
 impl Plan {
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty() && self.unknown.is_none()
+    /// Whether everything is here that is needed.
+    pub(super) fn is_fulfilled(&self) -> bool {
+        self.is_final && self.known.is_empty()
     }
 
     /// Of it only these blocks.
@@ -40,42 +41,35 @@ impl Plan {
 }
 
 impl Client {
-    /// What is missing of a URL, or of a range of its stream and its descriptor.
+    /// What is missing of a URL, or of ranges of its stream and its descriptor.
     pub(super) fn plan(
         &self,
         url: &OffUrl,
-        ways: &Ways,
+        ranges: Option<&[Range<u64>]>,
         survey: &Survey,
     ) -> Result<Plan, GetError> {
         let missing: HashSet<BlockId> = survey.missing.iter().copied().collect();
-        let needed = match &ways.range {
-            Some(range) if survey.complete && !url.is_directory() => {
-                Some(self.blocks_of_range(url, range)?)
-            }
+        // Of a directory its listing is all that ranges can be of, and that may be known before its
+        // files are.
+        let is_known = survey.complete || survey.order.len() as u64 > url.layout().blocks();
+        let needed = match ranges {
+            Some(ranges) if is_known => Some(self.blocks_of_ranges(url, ranges)?),
             _ => None,
         };
         let is_needed = |id: &BlockId| needed.as_ref().is_none_or(|needed| needed.contains(id));
         let numbered = (0..).zip(survey.order.iter().copied());
         let known = numbered.filter(|(_, id)| missing.contains(id) && is_needed(id)).collect();
-        Ok(Plan { known, unknown: unknown(url, survey) })
+        let is_final = survey.complete || needed.is_some();
+        let unknown = if is_final { None } else { unknown(url, survey) };
+        Ok(Plan { known, unknown, is_final })
     }
 
-    /// Whether everything is here that was asked for.
-    pub(super) fn has_enough(
+    /// The descriptor blocks of a URL and the blocks of the tuples that ranges of its stream need.
+    /// The descriptor must be here.
+    fn blocks_of_ranges(
         &self,
         url: &OffUrl,
-        ways: &Ways,
-        survey: &Survey,
-    ) -> Result<bool, GetError> {
-        Ok(survey.complete && self.plan(url, ways, survey)?.is_empty())
-    }
-
-    /// The descriptor blocks of a URL and the blocks of the tuples that a range of its stream
-    /// needs. The descriptor must be here.
-    fn blocks_of_range(
-        &self,
-        url: &OffUrl,
-        range: &Range<u64>,
+        ranges: &[Range<u64>],
     ) -> Result<HashSet<BlockId>, ReadError> {
         let (mut chain, mut ids, mut walk) = (HashSet::new(), Vec::new(), url.walk());
         while let Some(id) = walk.wants() {
@@ -85,11 +79,13 @@ impl Client {
         }
         let (base, block_len) = (url.range().start, url.block_size().len() as u64);
         let tuple = url.tuple().ids();
-        let first = (base + range.start) / block_len * tuple;
-        let end = (base + range.end).div_ceil(block_len) * tuple;
-        let within = |number: u64| (first..end).contains(&number);
-        let needed = (0..).zip(ids).filter(|(number, _)| within(*number)).map(|(_, id)| id);
-        chain.extend(needed);
+        for range in ranges {
+            let first = (base + range.start) / block_len * tuple;
+            let end = (base + range.end).div_ceil(block_len) * tuple;
+            let place =
+                |number: u64| usize::try_from(number).map_or(ids.len(), |n| n.min(ids.len()));
+            chain.extend(ids.get(place(first)..place(end)).unwrap_or_default());
+        }
         Ok(chain)
     }
 }

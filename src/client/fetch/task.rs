@@ -14,7 +14,7 @@ use crate::source::SourceStatus;
 use crate::store::Presence;
 use crate::swarm::session::Swarms;
 
-use crate::client::arrivals::Arrivals;
+use crate::client::arrivals::{Arrivals, Wants};
 use crate::client::survey::Survey;
 use crate::client::{Client, GetError};
 
@@ -65,6 +65,10 @@ pub(super) struct Task<'a> {
     next_look: Instant,
     /// Since when those that were asked have given all they have, and it is not enough.
     exhausted: Option<Instant>,
+    /// What readers wanted when what is wanted was decided.
+    wants: Option<Wants>,
+    /// Whose turn it is of those who wait for a block.
+    turn: usize,
 }
 
 impl<'a> Task<'a> {
@@ -96,6 +100,8 @@ impl<'a> Task<'a> {
             hopeless: false,
             next_look: started,
             exhausted: None,
+            wants: None,
+            turn: 0,
         }
     }
 
@@ -162,7 +168,9 @@ impl<'a> Task<'a> {
         if self.exhausted.is_some_and(|since| since.elapsed() >= RUMOURS_AWAITED) {
             return Ok(Some(End::Exhausted));
         }
-        if let Some(awaited) = self.ways.arrivals.as_ref().and_then(Arrivals::awaited) {
+        self.turn = self.turn.wrapping_add(1);
+        let awaited = |arrivals: &Arrivals| arrivals.awaited(self.turn);
+        if let Some(awaited) = self.ways.arrivals.as_ref().and_then(awaited) {
             self.slots.prefer(awaited, &self.survey);
             if let Some(native) = &self.native {
                 native.hurry(awaited);
@@ -226,11 +234,30 @@ impl<'a> Task<'a> {
         if self.slots.stale || self.has_hope_changed() {
             return Ok(true);
         }
-        if Instant::now() < self.next_look || self.exhausted.is_some() {
+        if Instant::now() < self.next_look {
             return Ok(false);
+        }
+        if self.exhausted.is_some() || self.have_readers_moved() {
+            return Ok(self.exhausted.is_none());
         }
         let natives_done = self.native.as_ref().is_some_and(|native| native.wanted() == 0);
         Ok(natives_done || self.slots.has_come()? || self.has_frontier_come())
+    }
+
+    /// Whether nobody wants anything else, now that what was wanted is here.
+    fn is_served(&self) -> bool {
+        match (&self.ways.arrivals, &self.wants) {
+            (Some(arrivals), Some(wants)) => arrivals.end_if_served(wants),
+            _ => true,
+        }
+    }
+
+    /// Whether readers want something else than when this was last decided.
+    fn have_readers_moved(&self) -> bool {
+        match (&self.ways.arrivals, &self.wants) {
+            (Some(arrivals), Some(wants)) => arrivals.has_changed(wants),
+            _ => false,
+        }
     }
 
     /// Whether native peers are expected to give something, and were not, or the other way round.
@@ -252,9 +279,11 @@ impl<'a> Task<'a> {
         // to be wanted because of it.
         let mut wanted = self.slots.wanted()?;
         self.survey = self.client.survey(self.url)?;
-        self.plan = self.client.plan(self.url, self.ways, &self.survey)?;
-        if self.survey.complete && self.plan.is_empty() {
-            return Ok(Some(End::Complete));
+        let (wants, ranges) = self.ways.wants(self.url);
+        self.plan = self.client.plan(self.url, ranges.as_deref(), &self.survey)?;
+        self.wants = wants;
+        if self.plan.is_fulfilled() {
+            return Ok(self.is_served().then_some(End::Complete));
         }
         self.hopeless = true;
         if let Some(native) = &mut self.native {

@@ -12,7 +12,7 @@ use crate::swarm::session::{Options, Sources, Wanted};
 use crate::swarm::tracker::Tracker;
 use crate::torrent::metainfo::{Info, Metainfo, content_name};
 
-use crate::client::arrivals::Arrivals;
+use crate::client::arrivals::{Arrivals, Wants};
 use crate::client::survey::Survey;
 use crate::client::{Client, GetError};
 
@@ -46,10 +46,28 @@ pub struct Ways {
 }
 
 impl Ways {
+    /// What is wanted of a URL: what readers want now, if the fetch follows them, and the ranges.
+    pub(super) fn wants(&self, url: &OffUrl) -> (Option<Wants>, Option<Vec<Range<u64>>>) {
+        let wants = self.arrivals.as_ref().and_then(Arrivals::wants);
+        let ranges = match &wants {
+            Some(wants) => wants.ranges.clone(),
+            // Where a file of a directory begins is known only when all before it is.
+            None if url.is_directory() => None,
+            None => self.range.clone().map(|range| vec![range]),
+        };
+        (wants, ranges)
+    }
+
     /// Peers that the user or the URL names, of whatever kind they are.
     pub(in crate::client) fn named_peers(&self, url: &OffUrl) -> Vec<SocketAddr> {
         let hints = url.hints.peers.iter().filter(|peer| may_dial(**peer));
         self.peers.iter().chain(hints).copied().collect()
+    }
+
+    /// Whether a URL that is all here then is entered in the catalog: it is, but for what only passes
+    /// through to a reader.
+    pub(super) fn enters(&self) -> bool {
+        self.arrivals.as_ref().is_none_or(Arrivals::keeps)
     }
 
     /// Whether there is anybody who may turn out to be a native peer: somebody who is named, or a

@@ -7,6 +7,7 @@
 //! * a reader gets bytes as soon as they are here, and what it waits for is asked for first (`reading`);
 //! * everything under way can be listed, watched and stopped.
 
+mod flow;
 mod reading;
 mod transfers;
 
@@ -20,9 +21,10 @@ use crate::swarm::session::Swarms;
 use super::Client;
 use super::fetch::Ways;
 
+use flow::Joined;
 pub use reading::{Reading, Source};
 use transfers::Transfers;
-pub use transfers::{PutTicket, Transfer, TransferKind, TransferState};
+pub use transfers::{PutTicket, Transfer, TransferKind, TransferState, told};
 
 /// Events that wait for a listener that is slow; it misses what is older.
 const EVENTS_WAITING: usize = 1_024;
@@ -77,6 +79,12 @@ impl Session {
         self.0.swarms.borrow().clone()
     }
 
+    /// The swarms, and when they are closed and opened again.
+    #[must_use]
+    pub fn watch_swarms(&self) -> watch::Receiver<Option<Arc<Swarms>>> {
+        self.0.swarms.subscribe()
+    }
+
     /// Opens or closes the swarms for everybody.
     pub fn set_swarms(&self, swarms: Option<Arc<Swarms>>) {
         self.0.swarms.send_replace(swarms);
@@ -119,11 +127,18 @@ impl Session {
     }
 
     /// Brings all blocks of a URL into the store, in the background: the number of the transfer.
-    /// Peers, trackers and torrents of `more` are asked besides. Must be called in a runtime.
+    /// Peers, trackers, web seeds and torrents of `more` are asked besides, unless it is under way
+    /// already. Must be called in a runtime.
     #[must_use]
     pub fn fetch(&self, url: &OffUrl, more: &Ways) -> u64 {
-        let _ = more;
-        self.0.transfers.begin(TransferKind::Get, url.name(), Some(url.clone()))
+        let Joined { id, reader } = self.join(url, None, true, more);
+        let (session, ended) = (self.clone(), self.0.transfers.ended_of(id));
+        tokio::spawn(async move {
+            // It is wanted until it has ended.
+            ended.cancelled().await;
+            drop((session, reader));
+        });
+        id
     }
 
     /// Enters a put of `length` bytes, if that is known. The ticket says how it goes; dropping it

@@ -1,19 +1,33 @@
 //! Reading a URL while its blocks may still come.
+//!
+//! What is here is read from the store and asks nobody. At the first block that is not, the reader
+//! takes part in the fetch of the URL and goes on as its blocks come.
 
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::client::{Client, GetError, ReadError};
+use crate::client::fetch::Ways;
+use crate::client::get::Stream;
+use crate::client::{GetError, ReadError};
 use crate::id::FileHasher;
+use crate::limits::MAX_DIRECTORY_LEN;
+use crate::off::directory::DirectoryError;
 use crate::off::{Directory, OffUrl};
+use crate::store::StoreError;
 
 use super::Session;
 
 /// Parts that are decoded ahead of whoever reads them slowly.
 const PARTS_AHEAD: usize = 8;
+
+/// How often a reader takes part in a fetch that ends well without bringing its block. Only what is
+/// evicted at once can do that.
+const TRIES: usize = 3;
 
 /// What is read: a file, and the URL whose fetch brings its blocks.
 #[derive(Debug, Clone)]
@@ -35,6 +49,8 @@ impl From<OffUrl> for Source {
 /// found right.
 #[derive(Debug)]
 pub struct Reading {
+    /// Ends the thread that waits for blocks.
+    _gone: DropGuard,
     first: Option<Bytes>,
     parts: mpsc::Receiver<Result<Bytes, Arc<GetError>>>,
 }
@@ -55,59 +71,157 @@ impl Session {
     /// Dropping the reading ends it, and the fetch if nobody else wants it.
     pub async fn read(&self, source: &Source, range: Range<u64>) -> Result<Reading, Arc<GetError>> {
         let (sender, mut parts) = mpsc::channel(PARTS_AHEAD);
-        let (client, url) = (self.client().clone(), source.file.clone());
-        tokio::task::spawn_blocking(move || produce(&client, &url, range, &sender));
+        let (session, source) = (self.clone(), source.clone());
+        let gone = CancellationToken::new();
+        let (gone, waits) = (gone.clone().drop_guard(), gone);
+        tokio::task::spawn_blocking(move || {
+            let mut send = |part| sender.blocking_send(Ok(part)).is_ok();
+            if let Err(error) = session.produce(&source, range, &waits, &mut send) {
+                // Whoever is gone wants no error either.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
         match parts.recv().await {
             Some(Err(error)) => Err(error),
-            Some(Ok(first)) => Ok(Reading { first: Some(first), parts }),
-            None => Ok(Reading { first: None, parts }),
+            Some(Ok(first)) => Ok(Reading { _gone: gone, first: Some(first), parts }),
+            None => Ok(Reading { _gone: gone, first: None, parts }),
         }
     }
 
-    /// The listing of a directory, fetched if it is not here.
+    /// The listing of a directory, fetched if it is not here; of its files nothing is.
     pub async fn directory(&self, url: &OffUrl) -> Result<Directory, Arc<GetError>> {
-        let (client, url) = (self.client().clone(), url.clone());
-        let read = tokio::task::spawn_blocking(move || client.directory(&url));
-        let read =
-            read.await.map_err(|error| Arc::new(GetError::Keep { why: error.to_string() }))?;
-        read.map_err(|error| Arc::new(error.into()))
+        let (session, url) = (self.clone(), url.clone());
+        let gone = CancellationToken::new();
+        let _gone = gone.clone().drop_guard();
+        let read = tokio::task::spawn_blocking(move || session.read_directory(&url, &gone));
+        // We are wrong if that breaks off.
+        read.await.map_err(|error| GetError::Keep { why: error.to_string() })?
+    }
+
+    fn read_directory(
+        &self,
+        url: &OffUrl,
+        gone: &CancellationToken,
+    ) -> Result<Directory, Arc<GetError>> {
+        let wrong = |error| Arc::new(GetError::Read(error));
+        if !url.is_directory() {
+            return Err(wrong(ReadError::NotDirectory(url.to_string())));
+        }
+        if url.length() > MAX_DIRECTORY_LEN {
+            return Err(wrong(DirectoryError::TooLong { length: url.length() }.into()));
+        }
+        let mut listing = Vec::new();
+        let mut keep = |part: Bytes| listing.write_all(&part).is_ok();
+        self.produce(&url.clone().into(), 0..url.length(), gone, &mut keep)?;
+        Directory::decode(&listing).map_err(|error| wrong(error.into()))
+    }
+
+    /// Decodes a range and hands its parts on, until `send` says that nobody wants them.
+    fn produce(
+        &self,
+        source: &Source,
+        range: Range<u64>,
+        gone: &CancellationToken,
+        send: &mut dyn FnMut(Bytes) -> bool,
+    ) -> Result<(), Arc<GetError>> {
+        let is_whole = range == (0..source.file.length());
+        let mut parts =
+            Parts { session: self, source, range, from: Origin::Store, tries: TRIES, gone };
+        let (mut hasher, mut held) = (FileHasher::default(), None);
+        while let Some(part) = parts.next()? {
+            if is_whole {
+                hasher.update(&part);
+            }
+            if held.replace(part).is_some_and(|part| !send(part)) {
+                return Ok(());
+            }
+        }
+        let (expected, found) = (source.file.file(), hasher.finish());
+        if is_whole && expected != found {
+            return Err(Arc::new(ReadError::WrongFile { expected, found }.into()));
+        }
+        held.map(send);
+        Ok(())
     }
 }
 
-type Sender = mpsc::Sender<Result<Bytes, Arc<GetError>>>;
-
-fn produce(client: &Client, url: &OffUrl, range: Range<u64>, sender: &Sender) {
-    if let Err(error) = try_produce(client, url, range, sender) {
-        // Whoever is gone wants no error either.
-        let _ = sender.blocking_send(Err(Arc::new(error)));
-    }
-}
-
-fn try_produce(
-    client: &Client,
-    url: &OffUrl,
+/// The parts of a range, from the store as long as it has them, then as they come.
+struct Parts<'a> {
+    session: &'a Session,
+    source: &'a Source,
+    /// What is still to be read.
     range: Range<u64>,
-    sender: &Sender,
-) -> Result<(), GetError> {
-    let is_whole = range == (0..url.length());
-    let (mut hasher, mut held) = (FileHasher::default(), None);
-    for part in client.stream(url, range)? {
-        let part = part?;
-        if is_whole {
-            hasher.update(&part);
+    from: Origin,
+    /// Fetches to take part in.
+    tries: usize,
+    /// Is cancelled when nobody waits for them any more.
+    gone: &'a CancellationToken,
+}
+
+/// Where parts come from.
+enum Origin {
+    /// The store, not begun.
+    Store,
+    Begun(Stream, Option<u64>),
+}
+
+impl Parts<'_> {
+    fn next(&mut self) -> Result<Option<Bytes>, Arc<GetError>> {
+        loop {
+            if self.range.is_empty() {
+                return Ok(None);
+            }
+            let fetch = match &mut self.from {
+                Origin::Store => {
+                    let client = self.session.client();
+                    let stream = client.stream(&self.source.file, self.range.clone());
+                    self.from = Origin::Begun(stream.map_err(failed)?, None);
+                    continue;
+                }
+                Origin::Begun(stream, fetch) => match stream.next() {
+                    Some(Ok(part)) => {
+                        self.range.start += part.len() as u64;
+                        return Ok(Some(part.into()));
+                    }
+                    Some(Err(error)) if is_absence(&error) => (*fetch, error),
+                    Some(Err(error)) => return Err(failed(error)),
+                    None => return Ok(None),
+                },
+            };
+            self.from = self.take_part(fetch)?;
         }
-        if let Some(part) = held.replace(Bytes::from(part))
-            && sender.blocking_send(Ok(part)).is_err()
-        {
-            return Ok(());
+    }
+
+    /// Goes on by a fetch where the store, or the fetch before, lacks a block.
+    fn take_part(
+        &mut self,
+        (fetch, lack): (Option<u64>, ReadError),
+    ) -> Result<Origin, Arc<GetError>> {
+        if let Some(error) = fetch.and_then(|id| self.session.0.transfers.error_of(id)) {
+            return Err(error);
         }
+        if self.gone.is_cancelled() {
+            return Err(Arc::new(GetError::Stopped));
+        }
+        let Some(tries) = self.tries.checked_sub(1) else { return Err(failed(lack)) };
+        self.tries = tries;
+        let Source { file, carrier } = self.source;
+        // What the fetch brings for a file of a directory is the directory.
+        let is_own = file == carrier;
+        let wanted = is_own.then(|| self.range.clone());
+        let joined = self.session.join(carrier, wanted, false, &Ways::default());
+        let reader = joined.reader.until(self.gone.clone());
+        let client = self.session.client();
+        let stream = client.stream_of(file, self.range.clone(), Some(reader));
+        Ok(Origin::Begun(stream.map_err(failed)?, Some(joined.id)))
     }
-    let (expected, found) = (url.file(), hasher.finish());
-    if is_whole && expected != found {
-        return Err(ReadError::WrongFile { expected, found }.into());
-    }
-    if let Some(part) = held {
-        let _ = sender.blocking_send(Ok(part));
-    }
-    Ok(())
+}
+
+/// Whether a block is not here, or not whole, which others may mend.
+const fn is_absence(error: &ReadError) -> bool {
+    matches!(error, ReadError::Missing(_) | ReadError::Store(StoreError::Damaged { .. }))
+}
+
+fn failed(error: ReadError) -> Arc<GetError> {
+    Arc::new(error.into())
 }

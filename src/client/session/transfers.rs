@@ -1,12 +1,17 @@
 //! What is under way, and what has ended lately.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::GetError;
+use crate::client::arrivals::{Arrivals, Reader};
+use crate::client::fetch::Fetched;
 use crate::off::OffUrl;
 
 use super::Event;
@@ -93,6 +98,53 @@ struct Table {
 struct Entry {
     transfer: Transfer,
     stop: CancellationToken,
+    /// The fetch, for those who want to take part in it.
+    flow: Option<Arrivals>,
+    /// Why it failed.
+    error: Option<Arc<GetError>>,
+    /// Is cancelled when it has ended.
+    ended: CancellationToken,
+}
+
+impl Table {
+    fn begin(
+        &mut self,
+        kind: TransferKind,
+        name: &str,
+        url: Option<&OffUrl>,
+        flow: Option<Arrivals>,
+    ) -> u64 {
+        self.last += 1;
+        let id = self.last;
+        let transfer = Transfer {
+            id,
+            tag: None,
+            kind,
+            name: name.to_owned(),
+            bytes_total: url.map(OffUrl::length),
+            url: url.cloned(),
+            state: TransferState::Running,
+            bytes_done: 0,
+            blocks: 0,
+            missing: 0,
+            reason: String::new(),
+            error: None,
+            blocks_local: 0,
+            blocks_native: 0,
+            blocks_swarm: 0,
+            received_per_second: 0,
+            native_peers: 0,
+            swarm_peers: 0,
+            started: SystemTime::now(),
+            ended: None,
+        };
+        let stop = CancellationToken::new();
+        self.all.insert(
+            id,
+            Entry { transfer, stop, flow, error: None, ended: CancellationToken::new() },
+        );
+        id
+    }
 }
 
 impl Transfers {
@@ -126,40 +178,80 @@ impl Transfers {
         before - table.all.len()
     }
 
-    pub(super) fn begin(&self, kind: TransferKind, name: &str, url: Option<OffUrl>) -> u64 {
+    /// Takes part in the fetch of a URL: its number, what its readers share, a part in it, and
+    /// whether it is new and has to be begun.
+    pub(super) fn join(
+        &self,
+        url: &OffUrl,
+        range: Option<Range<u64>>,
+    ) -> (u64, Arrivals, Reader, bool) {
         let mut table = self.table();
-        table.last += 1;
-        let id = table.last;
-        let transfer = Transfer {
-            id,
-            tag: None,
-            kind,
-            name: name.to_owned(),
-            bytes_total: url.as_ref().map(OffUrl::length),
-            url,
-            state: TransferState::Running,
-            bytes_done: 0,
-            blocks: 0,
-            missing: 0,
-            reason: String::new(),
-            error: None,
-            blocks_local: 0,
-            blocks_native: 0,
-            blocks_swarm: 0,
-            received_per_second: 0,
-            native_peers: 0,
-            swarm_peers: 0,
-            started: SystemTime::now(),
-            ended: None,
+        let is_same = |entry: &&Entry| {
+            entry.transfer.url.as_ref().is_some_and(|other| other.canonical() == url.canonical())
         };
-        table.all.insert(id, Entry { transfer, stop: CancellationToken::new() });
+        let same = table.all.values().filter(is_same);
+        let mut taken = same.filter_map(|entry| {
+            let flow = entry.flow.clone()?;
+            let reader = flow.reader(range.clone())?;
+            Some((entry.transfer.id, flow, reader))
+        });
+        if let Some((id, flow, reader)) = taken.next_back() {
+            return (id, flow, reader, false);
+        }
+        let (flow, reader) = Arrivals::following(range);
+        let id = table.begin(TransferKind::Get, url.name(), Some(url), Some(flow.clone()));
         drop(table);
+        let _ = self.1.send(Event::Transfer(id));
+        (id, flow, reader, true)
+    }
+
+    /// A fetch has ended.
+    pub(super) fn ended(&self, id: u64, ended: Result<Fetched, GetError>, kept: bool) {
+        let mut error = None;
+        self.change(id, |transfer| match ended {
+            Ok(fetched) => {
+                transfer.state = TransferState::Done;
+                transfer.blocks_local = fetched.local;
+                transfer.blocks_native = fetched.native;
+                transfer.blocks_swarm = fetched.swarm;
+                if kept {
+                    transfer.missing = 0;
+                    transfer.bytes_done = transfer.bytes_total.unwrap_or_default();
+                    transfer.blocks = transfer.blocks.max(fetched.local);
+                }
+            }
+            Err(why) => {
+                let stopped = matches!(why, GetError::Stopped);
+                transfer.state =
+                    if stopped { TransferState::Stopped } else { TransferState::Failed };
+                let why = Arc::new(why);
+                transfer.error = (!stopped).then(|| told(&*why));
+                error = Some(why);
+            }
+        });
+        if let Some(entry) = self.table().all.get_mut(&id) {
+            entry.error = error;
+        }
+    }
+
+    /// Why a fetch failed.
+    pub(super) fn error_of(&self, id: u64) -> Option<Arc<GetError>> {
+        self.table().all.get(&id)?.error.clone()
+    }
+
+    pub(super) fn begin(&self, kind: TransferKind, name: &str) -> u64 {
+        let id = self.table().begin(kind, name, None, None);
         let _ = self.1.send(Event::Transfer(id));
         id
     }
 
     pub(super) fn stop_of(&self, id: u64) -> CancellationToken {
         self.table().all.get(&id).map(|entry| entry.stop.clone()).unwrap_or_default()
+    }
+
+    /// Is cancelled when a transfer has ended.
+    pub(super) fn ended_of(&self, id: u64) -> CancellationToken {
+        self.table().all.get(&id).map(|entry| entry.ended.clone()).unwrap_or_default()
     }
 
     /// Changes one and tells everybody.
@@ -169,6 +261,7 @@ impl Transfers {
         act(&mut entry.transfer);
         if entry.transfer.state != TransferState::Running && entry.transfer.ended.is_none() {
             entry.transfer.ended = Some(SystemTime::now());
+            entry.ended.cancel();
             let ended = |entry: &Entry| entry.transfer.ended.is_some();
             let over = table.all.values().filter(|entry| ended(entry)).count();
             let oldest = table.all.iter().find(|(_, entry)| ended(entry)).map(|(id, _)| *id);
@@ -181,6 +274,22 @@ impl Transfers {
     }
 }
 
+/// An error with its causes, outermost first.
+#[must_use]
+pub fn told(error: &(dyn Error + 'static)) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    let mut last = text.clone();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Transparent wrappers repeat their source.
+        if next != last {
+            text = format!("{text}: {next}");
+        }
+        (last, cause) = (next, error.source());
+    }
+    text
+}
+
 /// A put that is under way.
 pub struct PutTicket {
     transfers: Transfers,
@@ -190,7 +299,7 @@ pub struct PutTicket {
 
 impl PutTicket {
     pub(super) fn new(transfers: Transfers, name: &str, length: Option<u64>) -> Self {
-        let id = transfers.begin(TransferKind::Put, name, None);
+        let id = transfers.begin(TransferKind::Put, name);
         transfers.change(id, |transfer| transfer.bytes_total = length);
         let stop = transfers.stop_of(id);
         Self { transfers, id, stop }

@@ -147,7 +147,7 @@ impl Reader<'_> {
             if read == 0 {
                 return Ok(());
             }
-            self.common.natives.count_received(read);
+            self.common.natives.count_received(&self.common.link, read);
             self.common.shared.download.pass(read).await;
         }
     }

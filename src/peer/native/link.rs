@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
@@ -32,6 +33,10 @@ pub(in crate::peer) struct Link {
     pub(super) told: Mutex<HashSet<SocketAddr>>,
     /// When blocks last went either way, or it came about.
     pub(super) busy: Mutex<Instant>,
+    /// Bytes received from it.
+    pub(super) received: AtomicU64,
+    /// Bytes sent to it.
+    pub(super) sent: AtomicU64,
     /// A block that it gave other bytes for.
     lie: OnceLock<BlockId>,
 }
@@ -48,6 +53,8 @@ impl Link {
             peer_id,
             told: Mutex::default(),
             busy: Mutex::new(now),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             lie: OnceLock::new(),
         }
     }

@@ -38,6 +38,10 @@ pub struct NativeStatus {
     pub hosts: bool,
     /// Blocks that are wanted of it.
     pub owed: u64,
+    /// Blocks that it wants and has not got.
+    pub wants: u64,
+    /// Bytes received from it and sent to it.
+    pub traffic: Traffic,
 }
 
 /// All native peers.
@@ -120,9 +124,13 @@ impl Natives {
     #[must_use]
     pub fn peers(&self) -> Vec<NativeStatus> {
         let status = |link: &Arc<Link>| {
-            let (hosts, owed) =
-                link.with(|session| (session.theirs().map(|one| one.hosts), session.owed() as u64));
-            Some(NativeStatus { address: link.address(), hosts: hosts?, owed })
+            let (hosts, owed, wants) = link.with(|session| {
+                let hosts = session.theirs().map(|one| one.hosts);
+                (hosts, session.owed() as u64, session.to_serve() as u64)
+            });
+            let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+            let traffic = Traffic { received: read(&link.received), sent: read(&link.sent) };
+            Some(NativeStatus { address: link.address(), hosts: hosts?, owed, wants, traffic })
         };
         self.all_links().iter().filter_map(|(_, link)| status(link)).collect()
     }
@@ -183,11 +191,13 @@ impl Natives {
         let _ = spawn_blocking(move || blocks.settle()).await;
     }
 
-    pub(super) fn count_received(&self, bytes: usize) {
+    pub(super) fn count_received(&self, link: &Link, bytes: usize) {
+        link.received.fetch_add(bytes as u64, Ordering::Relaxed);
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn count_sent(&self, bytes: usize) {
+    pub(super) fn count_sent(&self, link: &Link, bytes: usize) {
+        link.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

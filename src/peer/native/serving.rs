@@ -189,7 +189,7 @@ impl<'a> Writer<'a> {
             writing.await
         };
         written.map_err(|_| Ended::Stuck)??;
-        self.common.natives.count_sent(len);
+        self.common.natives.count_sent(&self.common.link, len);
         Ok(())
     }
 }

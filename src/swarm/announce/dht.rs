@@ -9,7 +9,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use lru::LruCache;
@@ -36,7 +36,8 @@ use crate::peer::live;
 /// Our place in the DHT, and what we have learnt there about where our torrents are announced.
 #[derive(Debug)]
 pub struct Announcer {
-    dht: Dht,
+    /// The node; another one when it had to be started again.
+    dht: RwLock<Arc<Dht>>,
     /// Our TCP port.
     port: u16,
     /// Others may ask our node.
@@ -59,19 +60,25 @@ impl Announcer {
     #[must_use]
     pub fn new(dht: Dht, port: u16, stays: bool) -> Self {
         let most = NonZeroUsize::new(NEAR_REMEMBERED).unwrap_or(NonZeroUsize::MIN);
+        let dht = RwLock::new(Arc::new(dht));
         Self { dht, port, stays, near: Mutex::new(LruCache::new(most)) }
     }
 
     /// The node.
     #[must_use]
-    pub const fn dht(&self) -> &Dht {
-        &self.dht
+    pub fn dht(&self) -> Arc<Dht> {
+        Arc::clone(&self.dht.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes on with another node.
+    pub(in crate::swarm) fn replace_dht(&self, dht: Dht) {
+        *self.dht.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(dht);
     }
 
     /// The UDP port of our node, if others may ask it.
     #[must_use]
     pub fn port_to_tell(&self) -> Option<u16> {
-        self.dht.addresses().first().filter(|_| self.stays).map(SocketAddr::port)
+        self.dht().addresses().first().filter(|_| self.stays).map(SocketAddr::port)
     }
 
     /// Announces us as a peer of a swarm, and tells of the peers that are there.
@@ -101,7 +108,7 @@ impl Announcer {
         target: Target,
         mut found: impl FnMut(Vec<SocketAddr>),
     ) -> Outcome {
-        let mut search = self.dht.search(aim, self.near(&target)).await;
+        let mut search = self.dht().search(aim, self.near(&target)).await;
         while let Some(news) = search.next().await {
             if let News::Peers { peers, .. } = news {
                 found(peers);
@@ -258,7 +265,7 @@ pub async fn say_that_we_are_native(
                 }
                 // Those found are asked for those they know, somewhere else each time.
                 let anywhere = Target::from_bytes(rand::random());
-                announcer.dht.search(Aim::Natives(anywhere), Vec::new()).await.outcome().await;
+                announcer.dht().search(Aim::Natives(anywhere), Vec::new()).await.outcome().await;
             }
             sleep_until(plan.next().into()).await;
         }

@@ -1,1 +1,0 @@
-//! Supervision: services that are restarted when they end or panic, and a board of how they stand.
