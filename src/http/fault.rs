@@ -164,7 +164,7 @@ fn status_of_put(error: &PutError) -> StatusCode {
         },
         PutError::Url(_) | PutError::Directory(_) => StatusCode::BAD_REQUEST,
         PutError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        PutError::TooFewRandomizers { .. } => StatusCode::CONFLICT,
+        PutError::TooFewRandomizers { .. } | PutError::Stopped => StatusCode::CONFLICT,
         PutError::Spool { source, .. } if source.kind() == ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE
         }

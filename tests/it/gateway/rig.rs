@@ -13,7 +13,7 @@ use offswarm::client::put::PutOptions;
 use offswarm::client::session::Session;
 use offswarm::client::{Client, Settings};
 use offswarm::http::{
-    Access, Bounds, Context, LogLevel, ServiceStatus, Services, Token, serve_within,
+    Access, Bounds, Context, LogLevel, Meter, Metrics, ServiceStatus, Services, Token, serve_within,
 };
 use offswarm::off::OffUrl;
 use tempfile::TempDir;
@@ -83,6 +83,8 @@ impl Gateway {
             board: Arc::new(Nothing),
             config: Arc::new(|| serde_json::json!({})),
             log: Arc::new(Nothing),
+            meter: Arc::new(Meter::default()),
+            metrics: Arc::new(Metrics::default()),
             access: Access {
                 token: token.map(Token::new),
                 hosts: Vec::new(),
