@@ -19,6 +19,7 @@ mod daemon;
 mod dht_commands;
 mod directories;
 mod durability;
+mod gateway;
 mod hostile;
 mod hosting;
 mod krpc_attacks;
