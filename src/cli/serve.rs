@@ -69,7 +69,7 @@ fn daemon(global: &Global) -> Result<&Daemon, CliError> {
 }
 
 pub(super) fn status(global: &Global, output: &Output) -> Result<Exit, CliError> {
-    let status = daemon(global)?.status();
+    let status = daemon(global)?.status()?;
     output.result(&text(&status), &status)?;
     Ok(Exit::Done)
 }
@@ -141,7 +141,9 @@ impl From<DaemonError> for CliError {
         match error {
             DaemonError::Config(error) => error.into(),
             DaemonError::Open(error) => error.into(),
-            DaemonError::Socket(error) => Self::new(Exit::Failed, error),
+            DaemonError::Listen { .. } => Self::new(Exit::Failed, error)
+                .hint("another program has the port; name another with --http-listen"),
+            error => Self::new(Exit::Failed, error),
         }
     }
 }

@@ -137,7 +137,7 @@ impl Values {
         let bootstrap = self.bootstrap.clone();
         let dht = self.dht.then_some(DhtOptions { bootstrap, stays: true, state: None });
         let native = NativeOptions { peers: self.native_peers.clone(), lan: self.lan, stays: true };
-        Options { listen: self.peers_listen, limits, dht, native }
+        Options { listen: self.peers_listen, limits, dht, native, tended: false }
     }
 
     /// How blocks are looked for.

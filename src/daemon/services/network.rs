@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::session::Session;
 use crate::daemon::Shared;
-use crate::http::meter;
+use crate::http::run_meter;
 use crate::supervise::{BoxError, Context, Service};
 use crate::swarm::session::Swarms;
 
@@ -175,7 +175,7 @@ pub(super) fn meter(shared: &Shared) -> Service {
     Service::new("meter", move |context| {
         let shared = shared.clone();
         async move {
-            meter::run(shared.session()?, Arc::clone(&shared.meter), context.stop).await;
+            run_meter(shared.session()?, Arc::clone(&shared.meter), context.stop).await;
             Ok(())
         }
     })

@@ -34,7 +34,7 @@ pub(super) fn http(shared: &Shared, web: Web) -> Service {
         async move {
             let listener = TcpListener::from_std(web.listener.try_clone()?)?;
             let bounds = http::Bounds { drain: shared.config.values.drain, ..http::Bounds::default() };
-            let answering = http::serve_within(listener, within(&shared, &web)?, bounds, context.stop);
+            let answering = http::serve_within(listener, within(&shared, &web)?, &bounds, context.stop);
             Ok(answering.await?)
         }
     })

@@ -115,7 +115,7 @@ impl Scrape {
         self.counter("received_bytes", "Bytes received from peers", totals.received);
         let nodes = context.session.swarms();
         let nodes =
-            nodes.and_then(|swarms| swarms.dht().map(crate::krpc::driver::Dht::known_nodes));
+            nodes.and_then(|swarms| swarms.dht().map(|dht| dht.known_nodes()));
         self.gauge("dht_nodes", "Nodes of the DHT that are known", nodes.unwrap_or(0) as u64);
         let connected = [("bittorrent", peers.bittorrent), ("native", peers.native)];
         let connected = connected.map(|(kind, count)| (labels([("kind", kind)]), count as u64));
