@@ -132,7 +132,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body = Bytes::from_request(request, state).await.map_err(unread)?;
+        let body =
+            Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
         // A list of the fields' values would do, and nobody could tell which is which.
         if body.trim_ascii_start().first() != Some(&b'{') {
             let message = "cannot read the request: its body is not an object in JSON";
@@ -144,7 +145,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
     }
 }
 
-fn unread(rejection: BytesRejection) -> Failure {
+fn unread(rejection: &BytesRejection) -> Failure {
     let status = rejection.status();
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         let message = format!("a request of more than {MAX_JSON_LEN} bytes is refused");

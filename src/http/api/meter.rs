@@ -193,7 +193,9 @@ impl Meter {
             seen.natives.entry(native.address).or_default().look(now, native.traffic);
         }
         seen.counted.retain(|id| transfers.iter().any(|transfer| transfer.id == *id));
-        transfers.iter().for_each(|transfer| seen.count(transfer));
+        for transfer in &transfers {
+            seen.count(transfer);
+        }
         seen.looks += 1;
         if seen.looks.is_multiple_of(WINDOW - 1) {
             sample.rates = seen.all.rates();

@@ -3,7 +3,6 @@
 //! What there is already is looked at when somebody asks; only requests are counted here. No label
 //! names an OFF URL, a key or a torrent, so that figures can be shown to others.
 
-use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 
 use axum::Extension;
@@ -114,8 +113,7 @@ impl Scrape {
         self.counter("sent_bytes", "Bytes sent to peers", totals.sent);
         self.counter("received_bytes", "Bytes received from peers", totals.received);
         let nodes = context.session.swarms();
-        let nodes =
-            nodes.and_then(|swarms| swarms.dht().map(|dht| dht.known_nodes()));
+        let nodes = nodes.and_then(|swarms| swarms.dht().map(|dht| dht.known_nodes()));
         self.gauge("dht_nodes", "Nodes of the DHT that are known", nodes.unwrap_or(0) as u64);
         let connected = [("bittorrent", peers.bittorrent), ("native", peers.native)];
         let connected = connected.map(|(kind, count)| (labels([("kind", kind)]), count as u64));
@@ -175,7 +173,7 @@ impl Scrape {
         self.add(name, help, ConstCounter::new(value));
     }
 
-    fn add(&mut self, name: &str, help: &str, metric: impl Metric + Debug) {
+    fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
         self.0.register(name, help, metric);
     }
 }
