@@ -251,6 +251,15 @@ fn left_out(error: &PathError) -> Skipped {
 mod tests {
     use super::*;
 
+    /// A client that goes away.
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
     fn client() -> (tempfile::TempDir, Client) {
         let folder = tempfile::tempdir().unwrap();
         let client = Client::open_seeded(&folder.path().join("home"), 7).unwrap();
@@ -331,12 +340,6 @@ mod tests {
         let mut tree = client.begin_tree(options()).unwrap();
         tree.add("large", false, &mut &*vec![1; 400_000], &mut |_| {}).unwrap();
         assert!(client.store().census().unwrap().blocks > 0);
-        struct Broken;
-        impl Read for Broken {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            }
-        }
         let failed = tree.add("broken", false, &mut Broken, &mut |_| {});
         assert!(matches!(failed, Err(PutError::Read { .. })));
         drop(tree);

@@ -11,8 +11,8 @@ use crate::limits::MAX_COMMANDS;
 
 use crate::supervise::Service;
 
-use super::{Daemon, Shared};
 use super::socket::{Door, SocketError};
+use super::{Daemon, Shared};
 
 /// Runs commands.
 pub trait Commands: Send + Sync + 'static {

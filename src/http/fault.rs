@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
@@ -155,15 +156,16 @@ impl From<&PutError> for Fault {
 fn status_of_put(error: &PutError) -> StatusCode {
     match error {
         // The stream is the body of the request.
-        PutError::Read { source, .. } if source.kind() == std::io::ErrorKind::TimedOut => {
-            StatusCode::REQUEST_TIMEOUT
-        }
-        PutError::Read { .. } | PutError::Url(_) | PutError::Directory(_) => {
-            StatusCode::BAD_REQUEST
-        }
+        PutError::Read { source, .. } => match source.kind() {
+            ErrorKind::TimedOut => StatusCode::REQUEST_TIMEOUT,
+            // Somebody stopped it.
+            ErrorKind::ConnectionAborted => StatusCode::CONFLICT,
+            _ => StatusCode::BAD_REQUEST,
+        },
+        PutError::Url(_) | PutError::Directory(_) => StatusCode::BAD_REQUEST,
         PutError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        PutError::TooFewRandomizers { .. } => StatusCode::CONFLICT,
-        PutError::Spool { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+        PutError::TooFewRandomizers { .. } | PutError::Stopped => StatusCode::CONFLICT,
+        PutError::Spool { source, .. } if source.kind() == ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE
         }
         PutError::Store(error) => status_of_store(error),

@@ -18,6 +18,7 @@ mod command_line;
 mod dht_commands;
 mod directories;
 mod durability;
+mod gateway;
 mod hostile;
 mod hosting;
 mod krpc_attacks;

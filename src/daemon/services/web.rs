@@ -22,7 +22,8 @@ pub(in crate::daemon) struct Web {
 /// Opens the port.
 pub(in crate::daemon) async fn bind(asked: SocketAddr, token: String) -> Result<Web, DaemonError> {
     let failed = |source| DaemonError::Listen { address: asked, source };
-    let listener = TcpListener::bind(asked).await.and_then(TcpListener::into_std).map_err(failed)?;
+    let listener =
+        TcpListener::bind(asked).await.and_then(TcpListener::into_std).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(Web { listener, address, token: Token::new(token) })
 }
@@ -33,8 +34,10 @@ pub(super) fn http(shared: &Shared, web: Web) -> Service {
         let (shared, web) = (shared.clone(), Arc::clone(&web));
         async move {
             let listener = TcpListener::from_std(web.listener.try_clone()?)?;
-            let bounds = http::Bounds { drain: shared.config.values.drain, ..http::Bounds::default() };
-            let answering = http::serve_within(listener, within(&shared, &web)?, &bounds, context.stop);
+            let bounds =
+                http::Bounds { drain: shared.config.values.drain, ..http::Bounds::default() };
+            let answering =
+                http::serve_within(listener, within(&shared, &web)?, &bounds, context.stop);
             Ok(answering.await?)
         }
     })

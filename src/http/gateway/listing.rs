@@ -37,7 +37,7 @@ pub(super) fn page(url: &OffUrl, directory: &Directory, prefix: &str) -> String 
     }
     let raw = url.path();
     let separator = if raw.contains('?') { '&' } else { '?' };
-    let _ = write!(page, "<p><a href=\"{}{separator}ofd=raw\">as JSON</a>\n", text(&raw));
+    let _ = writeln!(page, "<p><a href=\"{}{separator}ofd=raw\">as JSON</a>", text(&raw));
     page
 }
 

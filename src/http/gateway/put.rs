@@ -98,7 +98,7 @@ fn is_set(key: &str, value: &str) -> Result<bool, Fault> {
 /// stays.
 async fn store(
     session: &Session,
-    how: How,
+    mut how: How,
     headers: &HeaderMap,
     mut body: Body,
 ) -> Result<PutAnswer, Fault> {
@@ -109,6 +109,7 @@ async fn store(
         ticket.tag(&tag);
     }
     let stop = ticket.stop().clone();
+    how.options.stop = stop.clone();
     let (writer, reader) = pipe();
     let session = session.clone();
     let put = tokio::task::spawn_blocking(move || run(&session, &how, ticket, reader));

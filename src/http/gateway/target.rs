@@ -33,7 +33,7 @@ pub(super) struct Target {
 
 /// What was found.
 pub(super) enum Found {
-    File(File),
+    File(Box<File>),
     /// A page that lists a folder.
     Listing(String),
     /// Another path, where relative links lead somewhere.
@@ -46,6 +46,12 @@ pub(super) struct File {
     pub(super) content_type: String,
     /// Whether it is one of a directory.
     pub(super) is_member: bool,
+}
+
+impl From<File> for Found {
+    fn from(file: File) -> Self {
+        Self::File(Box::new(file))
+    }
 }
 
 impl Target {
@@ -73,11 +79,11 @@ impl Target {
         if !self.url.is_directory() {
             let content_type = self.url.content_type().to_owned();
             let source = Source::from(self.url);
-            return Ok(Found::File(File { source, content_type, is_member: false }));
+            return Ok(File { source, content_type, is_member: false }.into());
         }
         if self.raw && self.path.is_none() {
             let (source, content_type) = (Source::from(self.url), RAW_TYPE.to_owned());
-            return Ok(Found::File(File { source, content_type, is_member: false }));
+            return Ok(File { source, content_type, is_member: false }.into());
         }
         let listed = session.directory(&self.url).await.map_err(|error| Fault::from(&*error))?;
         self.find_in(&listed, opens)
@@ -109,11 +115,8 @@ impl Target {
         if opens && is_page && !self.links_lead {
             return Found::Elsewhere(self.path_to(self.path.as_deref().unwrap_or_default()));
         }
-        Found::File(File {
-            content_type: file.content_type().to_owned(),
-            source: Source { file: file.clone(), carrier: self.url.clone() },
-            is_member: true,
-        })
+        let source = Source { file: file.clone(), carrier: self.url.clone() };
+        File { source, content_type: file.content_type().to_owned(), is_member: true }.into()
     }
 
     /// Where a path in the directory is so that its relative links lead somewhere.

@@ -4,6 +4,10 @@ use super::*;
 
 const HERE: &str = "127.0.0.1:23402";
 
+/// A header, and what is asked with which of them to which end.
+type Line = (&'static str, &'static str);
+type Case<'a> = (&'a str, &'a [Line], u16);
+
 fn access(token: Option<&str>, loopback: bool) -> Access {
     Access {
         token: token.map(Token::new),
@@ -14,14 +18,14 @@ fn access(token: Option<&str>, loopback: bool) -> Access {
 }
 
 /// What the guard says to a request: the status, 200 if it lets it in.
-fn asked(access: &Access, method: Method, uri: &str, lines: &[(&str, &str)]) -> u16 {
+fn asked(access: &Access, method: &Method, uri: &str, lines: &[Line]) -> u16 {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         let name: HeaderName = name.parse().unwrap();
         headers.append(name, HeaderValue::from_str(value).unwrap());
     }
     let arrived = Some("192.0.2.7".parse().unwrap());
-    let asked = Asked { method: &method, uri: &uri.parse().unwrap(), headers: &headers, arrived };
+    let asked = Asked { method, uri: &uri.parse().unwrap(), headers: &headers, arrived };
     asked.check(access).map_or_else(|fault| fault.status.as_u16(), |()| 200)
 }
 
@@ -52,14 +56,14 @@ fn only_hosts_of_ours_are_answered() {
         ("", 421),
     ] {
         for path in ["/", "/api/status", "/offsystem/v4/a"] {
-            assert_eq!(asked(&access, Method::GET, path, &[("host", host)]), status, "{host}");
+            assert_eq!(asked(&access, &Method::GET, path, &[("host", host)]), status, "{host}");
         }
     }
-    assert_eq!(asked(&access, Method::GET, "/", &[]), 421, "none");
+    assert_eq!(asked(&access, &Method::GET, "/", &[]), 421, "none");
     let two = [("host", HERE), ("host", HERE)];
-    assert_eq!(asked(&access, Method::GET, "/", &two), 421, "two");
+    assert_eq!(asked(&access, &Method::GET, "/", &two), 421, "two");
     let whole = "http://evil.example/";
-    assert_eq!(asked(&access, Method::GET, whole, &[("host", HERE)]), 421, "in the URL");
+    assert_eq!(asked(&access, &Method::GET, whole, &[("host", HERE)]), 421, "in the URL");
 }
 
 #[test]
@@ -68,7 +72,7 @@ fn pages_of_others_change_nothing() {
     let (api, put) = ("/api/urls/pin", "/v4/name");
     let ours = ("offswarm-request", "1");
     let origin = ("origin", "http://127.0.0.1:23402");
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    let cases: &[Case<'_>] = &[
         (api, &[], 403),
         (api, &[ours], 200),
         (api, &[("offswarm-request", "2")], 403),
@@ -95,7 +99,7 @@ fn pages_of_others_change_nothing() {
     for (path, lines, status) in cases {
         for method in [Method::POST, Method::PUT, Method::DELETE] {
             let lines = [&[("host", HERE)], *lines].concat();
-            let found = asked(&access, method, path, &lines);
+            let found = asked(&access, &method, path, &lines);
             assert_eq!(found, *status, "{path} {lines:?}");
         }
     }
@@ -104,7 +108,7 @@ fn pages_of_others_change_nothing() {
 #[test]
 fn pages_of_others_cannot_listen_either() {
     let access = access(None, true);
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    let cases: &[Case<'_>] = &[
         ("/api/events", &[], 200),
         ("/api/events", &[("origin", "http://evil.example")], 403),
         ("/api/events", &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")], 403),
@@ -118,7 +122,7 @@ fn pages_of_others_cannot_listen_either() {
     ];
     for (path, lines, status) in cases {
         let lines = [&[("host", HERE)], *lines].concat();
-        assert_eq!(asked(&access, Method::GET, path, &lines), *status, "{path} {lines:?}");
+        assert_eq!(asked(&access, &Method::GET, path, &lines), *status, "{path} {lines:?}");
     }
 }
 
@@ -140,11 +144,11 @@ fn whoever_is_not_on_this_machine_needs_the_token() {
     ] {
         let lines = [("host", HERE), ("authorization", authorization)];
         for path in ["/", "/healthz", "/api/status", "/offsystem/v4/a"] {
-            assert_eq!(asked(&open, Method::GET, path, &lines), status, "{authorization}");
+            assert_eq!(asked(&open, &Method::GET, path, &lines), status, "{authorization}");
         }
     }
-    assert_eq!(asked(&open, Method::GET, "/", &[("host", HERE)]), 401);
+    assert_eq!(asked(&open, &Method::GET, "/", &[("host", HERE)]), 401);
     // Without a token nobody is let in, whatever they say.
     let lines = [("host", HERE), ("authorization", "Bearer ")];
-    assert_eq!(asked(&access(None, false), Method::GET, "/", &lines), 401);
+    assert_eq!(asked(&access(None, false), &Method::GET, "/", &lines), 401);
 }

@@ -1,0 +1,6 @@
+//! The HTTP gateway as browsers, players and `curl` see it.
+
+mod reading;
+mod refusing;
+mod rig;
+mod storing;
