@@ -3,12 +3,11 @@
 import { emit, on, post, problem } from './api.js';
 import { resultCard, titleLine } from './card.js';
 import { $, announce, attempt, bar, button, bytes, el, percent, plural, text, toast, visible } from './dom.js';
+import { detail } from './urls.js';
 
 const queue = [];
 let current = null;
 export const ours = new Set();
-
-const total = (job) => job.files.reduce((sum, { file }) => sum + file.size, 0);
 
 // Everything below a dropped folder, with paths that begin below it.
 async function walk(folder, path, found) {
@@ -56,13 +55,13 @@ function add(name, files, folder) {
 	if (!files.length) return toast(`“${visible(name)}” holds no files, so there is nothing to put`, true);
 	// A URL path cannot end in these.
 	const called = ['', '.', '..'].includes(name) ? 'file' : name;
-	const job = { id: `page-${[...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, '0')).join('')}`, name: called, files, folder, publish: $('opt-publish').checked, plain: $('opt-plain').checked };
+	const job = { id: `page-${crypto.getRandomValues(new Uint32Array(4)).join('-')}`, name: called, files, folder, publish: $('opt-publish').checked, plain: $('opt-plain').checked };
 	const shown = visible(called);
 	ours.add(job.id);
-	job.size = total(job);
+	job.size = files.reduce((sum, { file }) => sum + file.size, 0);
 	job.bar = bar(`Progress of ${shown}`);
 	job.reason = el('p', { class: 'reason' }, 'Waiting until the one before is done');
-	job.figure = el('span', { class: 'num' });
+	job.figure = el('span');
 	job.cancel = button('Cancel', () => cancel(job), 'small', `Cancel putting ${shown}`);
 	job.card = el('article', { class: 'card putting', 'aria-label': `Putting ${shown}` },
 		titleLine(called, job.id, el('span', null, folder ? plural(files.length, 'file') : bytes(job.size)), job.figure),
@@ -136,7 +135,7 @@ on('transfer', (transfer) => {
 
 function done(job, item) {
 	const dismiss = button('Dismiss', () => away(card), 'small', `Dismiss ${visible(item.name)}`);
-	const card = resultCard(item, { note: 'Stored. Whoever has this URL can read it, so give it to those who may.', actions: [dismiss] });
+	const card = resultCard(item, { note: 'Stored. Whoever has this URL can read it, so give it to those who may.', actions: [button('Details', () => detail(item), 'small', `Details of ${visible(item.name)}`), dismiss] });
 	card.classList.add('put-done');
 	job.card.replaceWith(card);
 	announce(`${visible(item.name)} is stored. Its OFF URL is on the page.`);
