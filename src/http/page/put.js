@@ -101,23 +101,25 @@ function send(job) {
 	request.setRequestHeader('Accept', 'application/json');
 	request.setRequestHeader('Offswarm-Request', '1');
 	request.setRequestHeader('Offswarm-Transfer', job.id);
+	// Only until the client speaks: what is on its way there is not stored yet.
 	request.upload.onprogress = (event) => {
-		show(job, event.loaded, event.total || job.size);
+		if (job.number === undefined) show(job, event.loaded, event.total || job.size);
 	};
+	request.upload.onload = () => { job.handed = true; };
 	request.onload = () => (request.status === 201 ? done(job, JSON.parse(request.responseText)) : fail(job, problem(request.status, request.responseText)));
 	request.onerror = () => fail(job, job.error ?? 'The connection broke before the client had everything');
 	request.onabort = () => fail(job, 'Cancelled; blocks that nothing else uses go with the next clean-up');
-	text(job.reason, 'Reading and handing over');
+	text(job.reason, 'Handing over');
 	request.send(body);
 }
 
 function show(job, part, all) {
-	// Two count, and neither may seem to take something back.
+	// Nothing is taken back when the count goes over to the client.
 	job.part = Math.max(job.part ?? 0, part);
 	const share = percent(job.part, all || 1);
 	job.bar.set(share);
 	text(job.figure, `${bytes(job.part)} of ${bytes(all)}, ${Math.floor(share)} %`);
-	if (!job.told) text(job.reason, part < all ? 'Handing over to the client' : 'Handed over; waiting for the last blocks to be safe on disk');
+	if (!job.told) text(job.reason, job.handed ? 'Waiting until the last blocks are safe on disk' : 'Cut into blocks, mixed and stored as it arrives');
 }
 
 // What the client says of a put: its own count and reason are better than ours.
