@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::client::Client;
 use crate::client::put::{Put, PutOptions};
 use crate::client::put_directory::{PutDirectory, Skipped, content_type_of};
+use crate::off::Version;
 
 use super::args::{Global, HowToPut, PutArgs};
 use super::exit::{CliError, Exit};
@@ -46,6 +47,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     // The file first: a name that is wrong should not leave a store behind.
     let source = Source::open(&args.file, &args.how)?;
+    let source = if args.v3 { source.in_version(Version::V3) } else { source };
     let client = global.client()?;
     let put = tokio::task::spawn_blocking(move || source.put(&client, output));
     let put = tokio::select! {
@@ -124,12 +126,18 @@ impl Source {
         let options = PutOptions {
             content_type: how.content_type.clone().unwrap_or_else(|| content_type_of(&name)),
             name: name.clone(),
+            version: Version::default(),
             tuple: how.tuple,
             sealed: !how.plain,
             randomizers: how.randomizers.into(),
             recycle: how.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
         };
         Ok(Self { kind, label, options })
+    }
+
+    /// Has its URL be one of this version.
+    fn in_version(self, version: Version) -> Self {
+        Self { options: PutOptions { version, ..self.options }, ..self }
     }
 
     /// Puts it, with a progress bar.

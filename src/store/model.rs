@@ -11,7 +11,7 @@ use crate::id::{BlockId, MerkleRoot, PieceHash};
 use crate::off::{Block, BlockSize};
 
 use super::fault::{FaultDisk, Kept};
-use super::{BlockStore, Digests, Mark, Presence, SlabStore, StoreError, Upkeep};
+use super::{BlockStore, Digests, Mark, Presence, Removed, SlabStore, StoreError, Upkeep};
 
 /// Small slots, so that a test can afford hundreds of stores.
 const SIZE: BlockSize = BlockSize::LegacyNano;
@@ -249,12 +249,12 @@ impl Model {
                 self.told.insert(id, told);
             }
             Step::RemoveUnused(at) => match store.remove_unused(&[id(at)]) {
-                Ok(1) => self.set(id(at), State::Gone, true),
+                Ok(Removed { blocks: 1, .. }) => self.set(id(at), State::Gone, true),
                 Ok(_) => {}
                 Err(_) => self.set(id(at), State::Gone, false),
             },
             Step::Evict(uses, most) => {
-                if store.evict(uses, most, false).map_or(true, |evicted| evicted > 0) {
+                if store.evict(uses, most, false).map_or(true, |evicted| evicted.blocks > 0) {
                     self.doubt_all();
                 }
             }
