@@ -146,3 +146,6 @@ impl<S: Upkeep> Upkeep for QuotaStore<S> {
         fn adopt(&self, pack: &Path) -> Result<u64, StoreError>;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,8 @@ fn every_url_of_js_offs_gives_its_file() {
         let bytes = read(&client, &url).unwrap();
         assert_eq!(hex(&sha256(&bytes)), vector["sha256"].as_str().unwrap());
         let middle = bytes.len() as u64 / 2;
-        for (start, end) in [(0, 1), (middle, middle + 1), (middle, url.length())] {
+        let end = url.length().min(middle + 300_000);
+        for (start, end) in [(0, 1), (middle, middle + 1), (middle, end)] {
             let mut part = Vec::new();
             client.read_range(&url, start..end, &mut part, &mut |_| ()).unwrap();
             assert!(part == bytes[start as usize..end as usize], "{start} to {end}");
@@ -203,9 +204,19 @@ fn put(client: &Client, bytes: &[u8], options: &PutOptions) -> Result<OffUrl, Pu
 
 /// All blocks of a store by the keys that an independent program computes.
 fn blocks_of(client: &Client) -> Blocks {
-    let ids = client.store().walk(0, 1 << 20).unwrap();
-    let block = |id| client.store().get(&id).unwrap().unwrap().contents().to_vec();
-    ids.into_iter().map(|(_, id)| block(id)).map(|block| (key(&sha256(&block)), block)).collect()
+    let mut blocks = Blocks::new();
+    learn_blocks(client, &mut blocks);
+    blocks
+}
+
+/// Adds those blocks of a store that are new.
+fn learn_blocks(client: &Client, blocks: &mut Blocks) {
+    for (_, id) in client.store().walk(0, 1 << 20).unwrap() {
+        if !blocks.contains_key(&id.to_string()) {
+            let block = client.store().get(&id).unwrap().unwrap().contents().to_vec();
+            assert!(blocks.insert(key(&sha256(&block)), block).is_none());
+        }
+    }
 }
 
 /// What holds for every stream of js-offs; gives back the stream.
@@ -230,6 +241,7 @@ const LENGTHS: [usize; 25] = [
 fn what_is_put_is_what_js_offs_reads() {
     let folder = tempfile::tempdir().unwrap();
     let client = Client::open(folder.path(), &Settings::default()).unwrap();
+    let mut blocks = Blocks::new();
     for policy in [Policy::Fresh, Policy::Mixed, Policy::Store] {
         for length in LENGTHS {
             println!("{length}, {policy:?}");
@@ -238,7 +250,7 @@ fn what_is_put_is_what_js_offs_reads() {
             let mut stream = Dribble(&bytes);
             let options = PutOptions { randomizers: policy, ..options("report (1).bin") };
             let url = client.put(&mut stream, &options, &mut |_| ()).unwrap().url;
-            let blocks = blocks_of(&client);
+            learn_blocks(&client, &mut blocks);
             assert!(checked(&url, &blocks) == bytes);
             let parts = Parts::of(&url.to_string());
             assert_eq!(parts.content_type, "application/octet-stream");
@@ -276,7 +288,7 @@ fn recycling_never_stores_plaintext() {
         let client = Client::open(folder.path(), &Settings::default()).unwrap();
         let bytes = vec![7; length];
         let mut urls = vec![put(&client, &bytes, &options("a")).unwrap()];
-        for round in 0..30 {
+        for round in 0..20 {
             // Any number of them, and of the wrong class too.
             let other =
                 put(&client, &noise(if length < 1_000 { 3_000 } else { 30 }), &options("b"));
@@ -425,7 +437,7 @@ fn the_program_puts_and_gets_version_3() {
     place.run("other", ["get", &url, "-o", "y", "--swarm-only"]).exits(4).says(["no swarm"]);
     place.run("home", ["put", "--v3", "--tuple", "4", file]).exits(2);
     fs::write(place.path("empty"), "").unwrap();
-    place.run("home", ["put", "--v3", "empty"]).exits(1).says(["cannot put empty", "empty file"]);
+    place.run("home", ["put", "--v3", "empty"]).exits(2).says(["cannot put empty", "empty file"]);
     place.run("home", ["rm", &url]).ok();
     place.run("home", ["gc"]).ok();
 }

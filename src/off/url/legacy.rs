@@ -18,8 +18,8 @@
 //! files as well: `.../<descriptor id>/img/dot.svg`. So what does not begin with a part that ends in
 //! `.ofd` is such a path, and the directory's own name is not known.
 //!
-//! There are no parameters that change how a stream decodes; hints are read, and so is what js-offs
-//! has after the `?` (`ofd=raw`), which is no business of the URL's.
+//! No parameter changes how a stream decodes: those of version 4 that do are refused, hints are read,
+//! and everything else is skipped, as js-offs does.
 
 use percent_encoding::percent_decode_str;
 
@@ -33,6 +33,9 @@ use super::{Hints, OffUrl, UrlError, Version};
 
 /// What a directory is called whose name is not known.
 const NAMELESS: &str = "directory.ofd";
+
+/// The parameters that mean something, or would in version 4.
+const OURS: [&str; 8] = ["t", "k", "o", "s", "btih", "tr", "ws", "pe"];
 
 /// Why a parameter of version 4 is refused.
 pub(super) const NO_PARAMETER: &str = "an OFF URL of version 3 has no such parameter";
@@ -82,7 +85,9 @@ pub(super) fn parse(head: Head<'_>, query: &str) -> Result<(OffUrl, Option<Strin
         directory::CONTENT_TYPE => name_and_path(rest),
         _ => (unescape(rest), None),
     };
-    let Parameters { tuple, seal, member, executable: _, hints } = Parameters::parse(query)?;
+    let is_ours = |pair: &&str| OURS.contains(&pair.split('=').next().unwrap_or_default());
+    let query = query.split('&').filter(is_ours).collect::<Vec<_>>().join("&");
+    let Parameters { tuple, seal, member, executable: _, hints } = Parameters::parse(&query)?;
     let of_version_4 =
         [("t", tuple != TupleSize::default()), ("k", seal != Seal::Plain), ("o", member.is_some())];
     if let Some((key, _)) = of_version_4.into_iter().find(|(_, is_there)| *is_there) {

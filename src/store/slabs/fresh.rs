@@ -81,7 +81,7 @@ impl Fresh {
 
     /// Takes places back that no block has come to, as far as they are ours.
     pub(super) fn put_back(&mut self, places: &[u64]) {
-        for place in places.iter().copied().filter(is_ours) {
+        for place in places.iter().copied().filter(|place| is_ours(*place)) {
             self.supply(Region::of(place)).spare.push(place);
         }
     }
@@ -89,7 +89,7 @@ impl Fresh {
     /// Takes places back that the index knows as free. Those above where it was searched are found
     /// when the search comes to them.
     pub(super) fn take_back(&mut self, places: &[u64]) {
-        for place in places.iter().copied().filter(is_ours) {
+        for place in places.iter().copied().filter(|place| is_ours(*place)) {
             let supply = self.supply(Region::of(place));
             if place < supply.searched {
                 supply.spare.push(place);
@@ -146,7 +146,7 @@ impl Fresh {
     /// Forgets the blocks put since a moment that no commit has seen: their places.
     pub(super) fn discard(&mut self, since: u64) -> Vec<u64> {
         let discarded =
-            self.blocks.extract_if(|_, entry| entry.put >= since && is_ours(&entry.slot));
+            self.blocks.extract_if(|_, entry| entry.put >= since && is_ours(entry.slot));
         let discarded: Vec<_> = discarded.collect();
         for (id, _) in &discarded {
             self.contents.remove(id);
@@ -182,6 +182,6 @@ impl Supply {
     }
 }
 
-fn is_ours(place: &u64) -> bool {
-    Region::of(*place) != Region::Foreign
+fn is_ours(place: u64) -> bool {
+    Region::of(place) != Region::Foreign
 }
