@@ -21,8 +21,9 @@ use crate::id::BlockId;
 use crate::off::OffUrl;
 use crate::peer::native::natives::Needed;
 use crate::swarm::native::Looking;
-use crate::swarm::session::{Swarm, Swarms, Wanted};
+use crate::swarm::session::{Swarm, Wanted};
 
+use super::engaged::Engaged;
 use super::fetch::{Candidate, Rungs, Ways, rumoured};
 use super::survey::Survey;
 use super::{Client, GetError, ReadError};
@@ -121,7 +122,7 @@ fn any_of(blocks: &[BlockId], has: &[bool]) -> Option<BlockId> {
 
 /// The network, while copies are counted and made.
 pub struct Network {
-    swarms: Swarms,
+    swarms: Engaged,
     order: Vec<BlockId>,
     deadline: Instant,
     /// The search for native peers, who are dialled meanwhile; none if they are not to be asked.
@@ -156,7 +157,7 @@ impl Client {
             return Err(first.map_or(GetError::Stopped, |id| ReadError::Missing(id).into()));
         }
         let candidates = self.candidates(url, ways, &survey)?;
-        let swarms = self.swarms(&ways.swarms).await?;
+        let swarms = self.engage(ways).await?;
         let looking = (ways.rungs != Rungs::SwarmOnly).then(|| {
             swarms.natives().add_peers(ways.named_peers(url), false);
             (swarms.natives().need(), swarms.look_for_natives(url.descriptor()))
@@ -275,6 +276,6 @@ impl Network {
         if let Some(swarm) = self.swarm {
             self.swarms.leave(swarm).await;
         }
-        self.swarms.stop().await;
+        self.swarms.end().await;
     }
 }

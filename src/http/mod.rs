@@ -41,6 +41,7 @@ fn router(context: Context, stall: Duration) -> Router {
     let contain = move |request: Request, next: Next| server::contain(stall, request, next);
     Router::new()
         .merge(gateway::router())
+        .merge(page::router())
         .merge(api::router())
         .fallback(nothing)
         .layer(from_fn_with_state(context.clone(), guard::admit))

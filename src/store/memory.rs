@@ -231,7 +231,9 @@ impl Upkeep for MemoryStore {
         let look = |slots: Vec<u64>| {
             let mut cell = SketchCell::default();
             let id = |slot: u64| ids.get(usize::try_from(slot).ok()?).copied();
-            slots.into_iter().for_each(|slot| cell.look(id(slot).map(|id| state.uses(id))));
+            for slot in slots {
+                cell.look(id(slot).map(|id| state.uses(id)));
+            }
             cell
         };
         Ok(Sketch { cells: plan.into_iter().map(look).collect(), pinned })

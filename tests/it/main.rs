@@ -15,6 +15,7 @@
 mod announces;
 mod bad_input;
 mod command_line;
+mod daemon;
 mod dht_commands;
 mod directories;
 mod durability;

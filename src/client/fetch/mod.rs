@@ -132,7 +132,7 @@ enum Here {
 impl Client {
     /// Makes sure that all blocks of a URL are in the store, or those of a range of its stream.
     /// `watch` is told what is being waited for, about ten times a second; `stop` ends the wait
-    /// and keeps what has come. Swarms are opened for it, and closed.
+    /// and keeps what has come.
     pub async fn fetch(
         &self,
         url: &OffUrl,
@@ -146,28 +146,10 @@ impl Client {
             Here::Enough(fetched) => return Ok(fetched),
             Here::Missing(missing) => missing,
         };
-        let swarms = self.swarms(&ways.swarms).await?;
+        let swarms = self.engage(ways).await?;
         let fetched = self.fetch_missing(&swarms, url, ways, *missing, (stop, watch)).await;
-        swarms.stop().await;
+        swarms.end().await;
         fetched
-    }
-
-    /// The same, by swarms that are open and stay so.
-    pub async fn fetch_in(
-        &self,
-        swarms: &Swarms,
-        url: &OffUrl,
-        ways: &Ways,
-        stop: &CancellationToken,
-        watch: &mut (dyn FnMut(&Waiting) + Send),
-    ) -> Result<Fetched, GetError> {
-        let _lease = self.store.lease();
-        match block_in_place(|| self.look_here(url, ways))? {
-            Here::Enough(fetched) => Ok(fetched),
-            Here::Missing(missing) => {
-                self.fetch_missing(swarms, url, ways, *missing, (stop, watch)).await
-            }
-        }
     }
 
     /// Looks what is here, and where the rest may be.

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::may_dial;
 use crate::id::{BlockId, InfoHash};
 use crate::off::OffUrl;
 use crate::swarm::guard::Origin;
-use crate::swarm::session::{Options, Sources, Wanted};
+use crate::swarm::session::{Options, Sources, Swarms, Wanted};
 use crate::swarm::tracker::Tracker;
 use crate::torrent::metainfo::{Info, Metainfo, content_name};
 
@@ -31,6 +32,8 @@ pub struct Ways {
     pub torrents: Vec<Metainfo>,
     /// Where to listen for peers, how many, how fast.
     pub swarms: Options,
+    /// Swarms that are open already and stay so; without, some are opened as `swarms` says.
+    pub open: Option<Arc<Swarms>>,
     /// Whom to ask, of native peers and swarms.
     pub rungs: Rungs,
     /// Ask nobody.

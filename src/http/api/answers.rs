@@ -132,14 +132,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let body = Bytes::from_request(request, state).await.map_err(unread)?;
+        let body =
+            Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        // A list of the fields' values would do, and nobody could tell which is which.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            let message = "cannot read the request: its body is not an object in JSON";
+            return Err(Failure::bad_request(message));
+        }
         let told = serde_json::from_slice(&body);
         told.map(Self)
             .map_err(|error| Failure::bad_request(format!("cannot read the request: {error}")))
     }
 }
 
-fn unread(rejection: BytesRejection) -> Failure {
+fn unread(rejection: &BytesRejection) -> Failure {
     let status = rejection.status();
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         let message = format!("a request of more than {MAX_JSON_LEN} bytes is refused");

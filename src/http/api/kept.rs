@@ -79,9 +79,9 @@ impl<T: Clone + Send + 'static> Lasting<T> {
         {
             return Ok(made.clone());
         }
-        let made = blocking(make).await?;
+        let new = blocking(make).await?;
         let now = Instant::now();
-        *kept = Some((now + least.max((now - began) * SHARE), made.clone()));
-        Ok(made)
+        *kept = Some((now + least.max((now - began) * SHARE), new.clone()));
+        Ok(new)
     }
 }

@@ -193,7 +193,9 @@ impl Meter {
             seen.natives.entry(native.address).or_default().look(now, native.traffic);
         }
         seen.counted.retain(|id| transfers.iter().any(|transfer| transfer.id == *id));
-        transfers.iter().for_each(|transfer| seen.count(transfer));
+        for transfer in &transfers {
+            seen.count(transfer);
+        }
         seen.looks += 1;
         if seen.looks.is_multiple_of(WINDOW - 1) {
             sample.rates = seen.all.rates();
@@ -265,7 +267,7 @@ mod tests {
     use super::*;
 
     const fn moved(sent: u64, received: u64) -> Traffic {
-        Traffic { sent, received }
+        Traffic { received, sent }
     }
 
     #[test]
@@ -288,7 +290,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn keeps_a_quarter_of_an_hour_and_counts_transfers_once() {
         let home = tempfile::tempdir().unwrap();
-        let client = crate::client::Client::open(home.path(), &Default::default()).unwrap();
+        let client =
+            crate::client::Client::open(home.path(), &crate::client::Settings::default()).unwrap();
         let session = Session::new(client, crate::client::fetch::Ways::default());
         let (meter, stop) = (Arc::new(Meter::default()), CancellationToken::new());
         let running = tokio::spawn(run(session.clone(), Arc::clone(&meter), stop.clone()));

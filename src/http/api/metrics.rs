@@ -3,7 +3,6 @@
 //! What there is already is looked at when somebody asks; only requests are counted here. No label
 //! names an OFF URL, a key or a torrent, so that figures can be shown to others.
 
-use std::fmt::Debug;
 use std::time::{Duration, SystemTime};
 
 use axum::Extension;
@@ -174,7 +173,7 @@ impl Scrape {
         self.add(name, help, ConstCounter::new(value));
     }
 
-    fn add(&mut self, name: &str, help: &str, metric: impl Metric + Debug) {
+    fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
         self.0.register(name, help, metric);
     }
 }

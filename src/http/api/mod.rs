@@ -72,7 +72,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Context>)> {
         ("/api/urls/unpin", post(urls::unpin)),
         ("/api/urls/delete", post(urls::delete)),
         ("/api/publish", post(urls::publish)),
-        ("/api/put", post(put::put)),
+        // A form is stored while it comes, however long it is.
+        ("/api/put", post(put::put).layer(DefaultBodyLimit::disable())),
         ("/api/fetch", post(transfers::fetch)),
         ("/api/transfers", get(transfers::list)),
         ("/api/transfers/{id}", get(transfers::look)),

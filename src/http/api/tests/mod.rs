@@ -50,8 +50,9 @@ async fn what_is_not_there_says_so() {
 async fn requests_that_cannot_be_read_are_refused_with_the_reason() {
     let stage = Stage::new();
     let bodies = [
-        ("/api/urls/pin", "", "EOF"),
-        ("/api/urls/pin", "[]", "url"),
+        ("/api/urls/pin", "", "not an object"),
+        ("/api/urls/pin", r#"["/offsystem/v4/x"]"#, "not an object"),
+        ("/api/urls/pin", " {", "EOF"),
         ("/api/urls/pin", r#"{"url":1}"#, "integer `1`"),
         ("/api/urls/pin", r#"{"url":"x","colour":"red"}"#, "unknown field `colour`"),
         ("/api/urls/pin", r#"{"url":"http://x/"}"#, "OFF URL"),
