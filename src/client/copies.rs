@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::id::BlockId;
-use crate::off::OffUrl;
+use crate::off::{OffUrl, Version};
 use crate::peer::native::natives::Needed;
 use crate::swarm::native::Looking;
 use crate::swarm::session::{Swarm, Wanted};
@@ -146,6 +146,7 @@ impl Client {
         patience: Duration,
         stop: &CancellationToken,
     ) -> Result<Network, GetError> {
+        let ways = &*ways.to(url);
         let mut survey = self.survey(url)?;
         if !survey.complete && !url.is_directory() {
             let ways = Ways { range: Some(0..0), timeout: Some(patience), ..ways.clone() };
@@ -164,7 +165,7 @@ impl Client {
         });
         let (deadline, swarm) = (Instant::now() + patience, None);
         let mut network = Network { swarms, order: Vec::new(), deadline, looking, swarm };
-        if ways.rungs != Rungs::NativeOnly {
+        if ways.rungs != Rungs::NativeOnly && url.version() == Version::V4 {
             let own = candidates.into_iter().find(|one| one.ids.is_none());
             network.join(url, ways, &survey, own).await;
         }

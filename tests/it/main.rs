@@ -25,6 +25,7 @@ mod hosting;
 mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;
+mod legacy;
 mod limits;
 mod memory;
 mod metainfo_corpus;

@@ -33,7 +33,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Origin;
-use crate::off::OffUrl;
+use crate::off::{OffUrl, Version};
 use crate::source::SourceStatus;
 use crate::store::StoreError;
 use crate::swarm::session::{SwarmStatus, Swarms};
@@ -140,6 +140,7 @@ impl Client {
         stop: &CancellationToken,
         watch: &mut (dyn FnMut(&Waiting) + Send),
     ) -> Result<Fetched, GetError> {
+        let ways = &*ways.to(url);
         // Nothing of the URL is evicted to make room for the rest of it.
         let _lease = self.store.lease();
         let missing = match block_in_place(|| self.look_here(url, ways))? {
@@ -174,6 +175,10 @@ impl Client {
         }
         if ways.offline {
             return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
+        }
+        if url.version() == Version::V3 && ways.rungs == Rungs::SwarmOnly {
+            let why = "no swarm (none has blocks of version 3)";
+            return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
         if candidates.is_empty() && ways.swarms.dht.is_none() && !ways.may_meet_natives(url) {
