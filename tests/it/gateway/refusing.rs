@@ -24,7 +24,7 @@ async fn what_is_no_off_url_is_refused_with_a_reason() {
         ("?k=", "?k=1", "parameter k"),
         ("text/plain", "text/pl!ain", "not a content type"),
         ("/v4/", "/v9/", "version v9"),
-        ("/v4/text/plain/5/", "/v4/", "descriptor id"),
+        ("/v4/text/plain/5/", "/v4/", "not a length"),
     ] {
         let bad = path.replacen(from, to, 1);
         assert_ne!(bad, path);
