@@ -125,6 +125,10 @@ pub const FREE_SLOTS_AT_ONCE: usize = 1_024;
 /// now: one in so many blocks. Evicting one by one would sync the index for every block put.
 pub const EVICT_AHEAD: u64 = 64;
 
+/// Bytes that count against a store's limit for each short block that is kept in its index, beside
+/// those of the block: its entries in the tables.
+pub const INDEXED_BLOCK_COST: u64 = 512;
+
 /// Slots of one slab file: 128 MiB of native blocks.
 pub const SLOTS_PER_SLAB: u64 = 1_024;
 

@@ -152,6 +152,11 @@ pub(super) struct PutArgs {
     /// The file or folder, or `-` for standard input
     #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
+    /// For js-offs: an OFF URL of version 3, never sealed, whose blocks no torrent carries
+    ///
+    /// Empty files and folders are left out of a folder.
+    #[arg(long, conflicts_with = "tuple")]
+    pub(super) v3: bool,
     #[command(flatten)]
     pub(super) how: HowToPut,
 }

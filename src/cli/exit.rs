@@ -212,6 +212,7 @@ impl From<PublishError> for CliError {
             PublishError::Read { .. } | PublishError::Blocks(_) => Exit::Integrity,
             PublishError::Catalog(catalog) if catalog.is_corruption() => Exit::Integrity,
             PublishError::Empty
+            | PublishError::OtherBlocks { .. }
             | PublishError::Write(_)
             | PublishError::File { .. }
             | PublishError::Metainfo(_)

@@ -21,6 +21,7 @@ use super::exit::{CliError, Exit};
 use super::get_directory;
 use super::home::parse_url_with_path;
 use super::output::Output;
+use super::session;
 use super::signals::Signals;
 
 #[derive(Serialize)]
@@ -244,6 +245,7 @@ pub(super) fn swarm_ways(
         peers: swarm.peer.clone(),
         trackers: swarm.tracker.clone(),
         swarms: swarm.options(global, false)?,
+        open: session::open(global, swarm),
         rungs: rungs.into(),
         timeout: limit(patience.timeout),
         stall: limit(patience.stall),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::client::Client;
 use crate::client::put::{Put, PutOptions};
 use crate::client::put_directory::{PutDirectory, Skipped, content_type_of};
+use crate::off::Version;
 
 use super::args::{Global, HowToPut, PutArgs};
 use super::env::Env;
@@ -47,6 +48,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     // The file first: a name that is wrong should not leave a store behind.
     let source = Source::open(global, &args.file, &args.how, signals)?;
+    let source = if args.v3 { source.in_version(Version::V3) } else { source };
     let client = global.client()?;
     let put = tokio::task::spawn_blocking({
         let output = output.clone();
@@ -134,6 +136,7 @@ impl Source {
         let options = PutOptions {
             content_type: how.content_type.clone().unwrap_or_else(|| content_type_of(&name)),
             name: name.clone(),
+            version: Version::default(),
             tuple: how.tuple,
             sealed: !how.plain,
             randomizers: how.randomizers.into(),
@@ -142,6 +145,11 @@ impl Source {
             executable: false,
         };
         Ok(Self { kind, path: path.to_owned(), env: global.env.clone(), options })
+    }
+
+    /// Has its URL be one of this version.
+    fn in_version(self, version: Version) -> Self {
+        Self { options: PutOptions { version, ..self.options }, ..self }
     }
 
     /// Puts it, with a progress bar.

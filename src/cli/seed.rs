@@ -3,21 +3,18 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::catalog::{Catalog, Standing, TorrentRecord};
+use crate::catalog::Standing;
 use crate::client::fetch::trackers;
 use crate::client::publish::Published;
+use crate::client::seeding::SEEDED_SINGLY;
 use crate::client::shards::Shard;
-use crate::client::{Client, PublishError};
-use crate::id::{BlockId, InfoHash};
+use crate::client::{Client, Engaged, PublishError};
 use crate::off::OffUrl;
-use crate::swarm::announce::dht::Carried;
-use crate::swarm::announce::mass::Offer;
 use crate::swarm::session::{Sources, Swarm, Swarms};
 use crate::torrent::magnet::Magnet;
 use crate::torrent::metainfo::{Info, Metainfo};
@@ -34,10 +31,6 @@ use super::signals::Signals;
 
 /// How often what was moved is written down.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(60);
-
-/// Torrents up to which each is announced by itself: its trackers hear at once when it comes and
-/// goes, and the leechers they name are dialled. More are announced in rounds.
-const SEEDED_SINGLY: u64 = 64;
 
 /// Torrents listed at a time.
 const TORRENTS_AT_ONCE: usize = 256;
@@ -213,72 +206,33 @@ struct ShownShard<'a> {
 /// Seeds all torrents of the catalog. Nothing is read for one that nobody asks for.
 async fn seed_all(
     client: &Client,
-    swarms: Swarms,
+    swarms: Engaged,
     torrents: u64,
     args: &SeedArgs,
     output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let catalog = Arc::clone(client.catalog());
-    let extra = args.swarm.tracker.clone();
     let few = torrents <= SEEDED_SINGLY;
     if !few {
-        let offered = Arc::clone(&catalog);
-        let page = move |after, most| {
-            let records = offered.torrents_from(after, most)?;
-            let offer = |(infohash, record): (InfoHash, TorrentRecord)| Offer {
-                infohash,
-                trackers: trackers(&extra, record.trackers.iter()),
-                carried: carried(&offered, infohash, &record),
-            };
-            Ok(records.into_iter().map(offer).collect())
-        };
-        swarms.offer(Arc::new(page));
+        swarms.offer(client.offers(args.swarm.tracker.clone()));
     }
     output.remark(&format!("seeding {torrents} torrents on {}", swarms.listen()));
     // Whoever does not read the list does not keep us from seeding.
-    let (client, place) = (client.clone(), Place::of(&swarms, &args.swarm, args.links));
+    let (listed, place) = (client.clone(), Place::of(&swarms, &args.swarm, args.links));
     let lister = output.clone();
     let _listing = tokio::task::spawn_blocking(move || {
-        list(&client, place, &lister).unwrap_or_else(|error| {
+        list(&listed, place, &lister).unwrap_or_else(|error| {
             lister.fail(&error);
         });
     });
     let peers = &args.swarm.peer;
     let seeding = if few || !peers.is_empty() {
-        seed_singly(&swarms, &catalog, peers, few.then_some(&args.swarm.tracker)).await?
+        client.seed_singly(&swarms, peers, few.then_some(&args.swarm.tracker)).await?
     } else {
         Vec::new()
     };
     run_until_stopped(swarms, seeding, &args.report, output, signals).await?;
     Ok(signals.end())
-}
-
-/// Dials the peers that the user named for every torrent of the catalog, and with `extra` announces
-/// each to its trackers and those.
-async fn seed_singly(
-    swarms: &Swarms,
-    catalog: &Catalog,
-    peers: &[SocketAddr],
-    extra: Option<&Vec<String>>,
-) -> Result<Vec<Swarm>, CliError> {
-    let (mut seeding, mut last) = (Vec::new(), None);
-    loop {
-        let page = catalog.torrents_from(last, TORRENTS_AT_ONCE)?;
-        let Some((next, _)) = page.last() else { return Ok(seeding) };
-        last = Some(*next);
-        for (infohash, record) in page {
-            let trackers = extra.map(|extra| trackers(extra, record.trackers.iter()));
-            let trackers = trackers.unwrap_or_default();
-            let descriptor = descriptor(&record);
-            let sources =
-                Sources { peers: peers.to_vec(), trackers, descriptor, ..Sources::default() };
-            match swarms.seed(infohash, &sources).await {
-                Ok(swarm) => seeding.push(swarm),
-                Err(error) => tracing::warn!(%infohash, "a torrent is not announced: {error}"),
-            }
-        }
-    }
 }
 
 /// Prints every torrent of the catalog that carries an OFF URL, page by page.
@@ -299,18 +253,6 @@ fn list(client: &Client, place: Place, output: &Output) -> Result<(), CliError> 
             }
         }
     }
-}
-
-/// The descriptor of the OFF URL that a torrent carries.
-fn descriptor(record: &TorrentRecord) -> Option<BlockId> {
-    OffUrl::parse(record.url.as_deref()?).ok()?.descriptor()
-}
-
-/// The OFF URL that a torrent carries, and in how many blocks.
-fn carried(catalog: &Catalog, infohash: InfoHash, record: &TorrentRecord) -> Option<Carried> {
-    let raw = catalog.info_dict(infohash).ok()??;
-    let blocks = Info::decode(raw.into()).ok()?.blocks().ok()?;
-    Some(Carried { descriptor: descriptor(record)?, blocks })
 }
 
 async fn seed_one(
@@ -423,7 +365,7 @@ fn show(mut url: OffUrl, blocks: u64, place: Place, output: &Output) -> Result<(
 }
 
 async fn run_until_stopped(
-    swarms: Swarms,
+    swarms: Engaged,
     seeding: Vec<Swarm>,
     args: &ReportArgs,
     output: &Output,
@@ -444,7 +386,7 @@ async fn run_until_stopped(
         swarm.await;
     }
     drop(leaving);
-    swarms.stop().await;
+    swarms.end().await;
     Ok(())
 }
 

@@ -1,16 +1,29 @@
 //! The swarms that a command takes part in.
 
-use crate::client::Client;
+use std::sync::Arc;
+
+use crate::client::{Client, Engaged};
 use crate::swarm::session::Swarms;
 
 use super::args::{Global, SwarmArgs};
 use super::exit::CliError;
 
-/// Opens swarms for a command that seeds until it is stopped.
+/// Swarms for a command that seeds until it is stopped.
 pub(super) async fn swarms(
     global: &Global,
     client: &Client,
     args: &SwarmArgs,
-) -> Result<Swarms, CliError> {
-    Ok(client.swarms(&args.options(global, true)?).await?)
+) -> Result<Engaged, CliError> {
+    match open(global, args) {
+        Some(swarms) => Ok(Engaged::Shared(swarms)),
+        None => Ok(Engaged::Own(Box::new(client.swarms(&args.options(global, true)?).await?))),
+    }
+}
+
+/// The swarms of the daemon that runs the command, unless the user wants them to be otherwise.
+pub(super) fn open(global: &Global, args: &SwarmArgs) -> Option<Arc<Swarms>> {
+    if args.asks_for_its_own() {
+        return None;
+    }
+    global.env.daemon()?.session().swarms()
 }

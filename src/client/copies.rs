@@ -18,11 +18,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::id::BlockId;
-use crate::off::OffUrl;
+use crate::off::{OffUrl, Version};
 use crate::peer::native::natives::Needed;
 use crate::swarm::native::Looking;
-use crate::swarm::session::{Swarm, Swarms, Wanted};
+use crate::swarm::session::{Swarm, Wanted};
 
+use super::engaged::Engaged;
 use super::fetch::{Candidate, Rungs, Ways, rumoured};
 use super::survey::Survey;
 use super::{Client, GetError, ReadError};
@@ -121,7 +122,7 @@ fn any_of(blocks: &[BlockId], has: &[bool]) -> Option<BlockId> {
 
 /// The network, while copies are counted and made.
 pub struct Network {
-    swarms: Swarms,
+    swarms: Engaged,
     order: Vec<BlockId>,
     deadline: Instant,
     /// The search for native peers, who are dialled meanwhile; none if they are not to be asked.
@@ -145,6 +146,7 @@ impl Client {
         patience: Duration,
         stop: &CancellationToken,
     ) -> Result<Network, GetError> {
+        let ways = &*ways.to(url);
         let mut survey = self.survey(url)?;
         if !survey.complete && !url.is_directory() {
             let ways = Ways { range: Some(0..0), timeout: Some(patience), ..ways.clone() };
@@ -156,14 +158,14 @@ impl Client {
             return Err(first.map_or(GetError::Stopped, |id| ReadError::Missing(id).into()));
         }
         let candidates = self.candidates(url, ways, &survey)?;
-        let swarms = self.swarms(&ways.swarms).await?;
+        let swarms = self.engage(ways).await?;
         let looking = (ways.rungs != Rungs::SwarmOnly).then(|| {
             swarms.natives().add_peers(ways.named_peers(url), false);
             (swarms.natives().need(), swarms.look_for_natives(url.descriptor()))
         });
         let (deadline, swarm) = (Instant::now() + patience, None);
         let mut network = Network { swarms, order: Vec::new(), deadline, looking, swarm };
-        if ways.rungs != Rungs::NativeOnly {
+        if ways.rungs != Rungs::NativeOnly && url.version() == Version::V4 {
             let own = candidates.into_iter().find(|one| one.ids.is_none());
             network.join(url, ways, &survey, own).await;
         }
@@ -275,6 +277,6 @@ impl Network {
         if let Some(swarm) = self.swarm {
             self.swarms.leave(swarm).await;
         }
-        self.swarms.stop().await;
+        self.swarms.end().await;
     }
 }

@@ -309,6 +309,14 @@ pub enum PublishError {
         /// Blocks of the URL.
         blocks: u64,
     },
+    /// A piece of a torrent is a block of 128 KiB.
+    #[error(
+        "{url} has blocks of another size than 128 KiB, as OFF URLs of version 3 do: no torrent or pack carries them"
+    )]
+    OtherBlocks {
+        /// The URL.
+        url: String,
+    },
     /// A block is damaged, or the descriptor is broken.
     #[error("cannot read the blocks of {url}")]
     Read {

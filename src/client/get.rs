@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use crate::id::{BlockId, FileHasher};
 use crate::limits::PIPE_BLOCKS;
 use crate::off::descriptor::Walk;
+use crate::off::tuple::TupleError;
 use crate::off::{Block, OffUrl, Seal, Tuple, tuple};
 use crate::store::BlockStore;
 
@@ -234,7 +235,14 @@ impl Decoder {
         let tuple = self.tuple(index)?;
         let blocks = tuple.ids().iter().map(|id| self.block(id)).collect::<Result<Vec<_>, _>>()?;
         let broken = |source| ReadError::Tuple { index, source };
-        let mut bytes = tuple::decode(&blocks).map_err(broken)?.into_contents();
+        let source = tuple::decode(&blocks).map_err(broken)?;
+        if source.size() != self.url.block_size()
+            && let Some(odd) = blocks.first()
+        {
+            let (id, found) = (odd.id(), odd.size().len());
+            return Err(broken(TupleError::BlockSize { id, found, expected: block_len }));
+        }
+        let mut bytes = source.into_contents();
         let within = |at: u64| {
             let offset = at.saturating_sub(index * block_len as u64);
             usize::try_from(offset).map_or(block_len, |offset| offset.min(block_len))

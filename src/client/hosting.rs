@@ -15,14 +15,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::id::BlockId;
-use crate::limits::{BLOCK_LEN, HOSTED_AT_ONCE};
+use crate::limits::HOSTED_AT_ONCE;
 use crate::off::Block;
-use crate::store::{Mark, Presence, StoreError, UseCount};
+use crate::store::{Mark, Presence, Removed, StoreError, UseCount, room_of};
 
 use super::{Client, Settings, UpkeepError};
-
-/// What a hosted block takes of the limit: a slot of the store, however short the block is.
-const TAKES: u64 = BLOCK_LEN as u64;
 
 const ONE_USE_MORE: Mark = Mark { uses: 1, pins: 0 };
 const ONE_USE_LESS: Mark = Mark { uses: -1, pins: 0 };
@@ -100,9 +97,9 @@ impl Client {
         let mut tally = self.hosting.tally();
         if self.catalog.is_hosted(&block.id())? {
             // It was evicted or found damaged, and comes anew.
-            self.strike(&mut tally, &[(block.id(), TAKES)])?;
+            self.strike(&mut tally, &[(block.id(), room_of(block.size()))])?;
         }
-        if !self.has_room(&mut tally, room)? {
+        if !self.has_room(&mut tally, room_of(block.size()), room)? {
             return Ok(Hosted::Refused(Refusal::ShareUsedUp));
         }
         self.keep(block, &mut tally)
@@ -130,13 +127,13 @@ impl Client {
 
     /// Adds the hosted blocks to the uses that are `expected`, without those that are here no longer
     /// or are over the share, which are struck out. The least popular are given back first, and of
-    /// these those with the higher ids. With `dry` nothing is struck out: how many would go that no
-    /// URL uses.
+    /// these those with the higher ids. With `dry` nothing is struck out: what would go that no URL
+    /// uses.
     pub(super) fn settle_hosted(
         &self,
         expected: &mut HashMap<BlockId, UseCount>,
         dry: bool,
-    ) -> Result<u64, UpkeepError> {
+    ) -> Result<Removed, UpkeepError> {
         let (mut held, mut struck) = (Vec::new(), Vec::new());
         self.each_hosted(&mut |id, len| {
             match self.store.presence(&id)? {
@@ -146,7 +143,7 @@ impl Client {
             Ok(())
         })?;
         held.sort_unstable_by_key(|(popularity, id, _)| (Reverse(*popularity), *id));
-        let (mut left, mut over) = (self.hosting.room.unwrap_or(0), 0);
+        let (mut left, mut over) = (self.hosting.room.unwrap_or(0), Removed::default());
         for (_, id, len) in held {
             let fits = len <= left;
             left = if fits { left - len } else { 0 };
@@ -155,7 +152,9 @@ impl Client {
                 continue;
             }
             let count = expected.entry(id).or_default();
-            over += u64::from(!fits && count.uses == 0);
+            if !fits && count.uses == 0 {
+                over += Removed { blocks: 1, bytes: len };
+            }
             count.uses += 1;
         }
         if !dry {
@@ -165,9 +164,10 @@ impl Client {
         Ok(over)
     }
 
-    /// Whether one more block is within `room` bytes, after a look at some that may be gone.
-    fn has_room(&self, tally: &mut Tally, room: u64) -> Result<bool, UpkeepError> {
-        let fits = |tally: &Tally| tally.bytes.is_some_and(|bytes| bytes + TAKES <= room);
+    /// Whether a block that takes so many bytes is within `room` bytes, after a look at some that
+    /// may be gone.
+    fn has_room(&self, tally: &mut Tally, takes: u64, room: u64) -> Result<bool, UpkeepError> {
+        let fits = |tally: &Tally| tally.bytes.is_some_and(|bytes| bytes + takes <= room);
         if tally.bytes.is_none() {
             tally.bytes = Some(self.entered_bytes()?);
         }
@@ -208,9 +208,10 @@ impl Client {
             Err(StoreError::Full { .. }) => return Ok(Hosted::Refused(Refusal::StoreFull)),
             Err(error) => return Err(error.into()),
         }
+        let takes = room_of(block.size());
         self.store.mark(&[block.id()], ONE_USE_MORE)?;
-        self.catalog.host(&block.id(), TAKES)?;
-        tally.bytes = tally.bytes.map(|bytes| bytes + TAKES);
+        self.catalog.host(&block.id(), takes)?;
+        tally.bytes = tally.bytes.map(|bytes| bytes + takes);
         Ok(Hosted::Kept)
     }
 

@@ -10,6 +10,7 @@
 pub mod arrivals;
 pub mod copies;
 mod digests;
+mod engaged;
 mod error;
 pub mod fetch;
 pub mod get;
@@ -47,6 +48,7 @@ use crate::store::{BlockStore, CachedStore, Folder, QuotaStore, SlabStore, Upkee
 
 use crate::swarm::session::{Options, SwarmError, Swarms};
 
+pub use engaged::Engaged;
 pub use error::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 pub use home::Home;
 use hosting::Hosting;

@@ -59,6 +59,7 @@ impl Client {
                 let (missing, blocks) = (survey.lacking(), survey.blocks);
                 return Err(PublishError::Incomplete { url: text, missing, blocks });
             }
+            self.check_pieces(&url, &survey.order)?;
             order.extend(survey.order);
             seen.insert(text);
         }

@@ -17,6 +17,7 @@ use lru::LruCache;
 
 use crate::id::BlockId;
 use crate::limits::{MAX_POPULARITY, MAX_SPEAKERS, MAX_WORD, POPULAR_BLOCKS};
+use crate::off::BlockSize;
 use crate::store::StoreError;
 
 use super::Client;
@@ -112,7 +113,7 @@ impl Client {
 
     /// Up to `most` blocks that are held, at random, to ask others about.
     pub fn sample(&self, seed: u64, most: usize) -> Result<Vec<BlockId>, StoreError> {
-        self.store.draws(seed)?.take(most).collect()
+        self.store.draws(BlockSize::Native, seed)?.take(most).collect()
     }
 }
 

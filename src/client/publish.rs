@@ -6,7 +6,7 @@
 
 use crate::catalog::Origin;
 use crate::id::BlockId;
-use crate::off::OffUrl;
+use crate::off::{BlockSize, OffUrl};
 use crate::torrent::merkle::{self, Layers};
 use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, Version};
 
@@ -34,8 +34,11 @@ impl Client {
             let came = record.origin == Origin::Got && record.infohash.is_none();
             let hurt = |source| PublishError::Read { url: url.to_string(), source };
             if came && url.descriptor().is_some() && self.survey(&url).map_err(hurt)?.is_whole() {
-                self.publish(&url, trackers)?;
-                published += 1;
+                match self.publish(&url, trackers) {
+                    Ok(_) => published += 1,
+                    Err(error @ PublishError::OtherBlocks { .. }) => tracing::debug!("{error}"),
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(published)
@@ -81,6 +84,7 @@ impl Client {
             return Err(PublishError::Incomplete { url: url.to_string(), missing, blocks });
         }
         let order = survey.order;
+        self.check_pieces(url, &order)?;
         let first = *order.first().ok_or(PublishError::Empty)?;
         let blocks = order.len() as u64;
         let (info, piece_layers) = match version {
@@ -100,6 +104,21 @@ impl Client {
             metainfo: Metainfo { info, trackers, web_seeds, piece_layers, ids: None },
             order,
         })
+    }
+
+    /// Refuses a URL with blocks that are no pieces: one of version 3, and a directory with a file
+    /// that has such a URL.
+    pub(super) fn check_pieces(&self, url: &OffUrl, order: &[BlockId]) -> Result<(), PublishError> {
+        let other = || PublishError::OtherBlocks { url: url.canonical().to_string() };
+        if url.block_size() != BlockSize::Native {
+            return Err(other());
+        }
+        for id in order.iter().filter(|_| url.is_directory()) {
+            if !self.is_native(id)? {
+                return Err(other());
+            }
+        }
+        Ok(())
     }
 
     /// The Merkle tree over blocks in the order of their torrent, for those that ask for its hashes.

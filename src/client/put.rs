@@ -5,6 +5,10 @@
 //! SHA-256 takes most of the time, and so each block's is on another thread. The channels between
 //! them are short and the ids of a long stream are spooled to disk, so the memory used does not
 //! depend on the length. The URL exists only when everything it needs is on disk.
+//!
+//! A stream for js-offs (version 3) is plain, has tuples of three, and its length chooses the size of its
+//! blocks. Where the length is not known before the end, it is enough to know whether it reaches that
+//! from which on the largest blocks are used, so no more than this is read ahead.
 
 use std::io::Read;
 use std::sync::mpsc;
@@ -17,8 +21,8 @@ use crate::catalog::Origin;
 use crate::id::{BlockId, FileHasher, FileId};
 use crate::limits::{MAX_STREAM_LEN, PIPE_BLOCKS};
 use crate::off::descriptor::Layout;
-use crate::off::url::Named;
-use crate::off::{Block, BlockSize, OffUrl, Seal, SealKey, SourceBlock, TupleSize, tuple};
+use crate::off::url::{Named, UrlError};
+use crate::off::{Block, BlockSize, OffUrl, Seal, SealKey, SourceBlock, TupleSize, Version, tuple};
 
 use super::randomizers::{Policy, Randomizers};
 use super::spool::IdSpool;
@@ -31,13 +35,16 @@ pub struct PutOptions {
     pub content_type: String,
     /// Its file name; decoration.
     pub name: String,
+    /// The version of its URL. In version 3 tuples have their default size and nothing is sealed.
+    pub version: Version,
     /// Blocks of a tuple.
     pub tuple: TupleSize,
     /// Whether to seal it. Without a seal whoever holds the blocks can try to combine them.
     pub sealed: bool,
     /// Where randomizers come from.
     pub randomizers: Policy,
-    /// URLs whose blocks are used as randomizers before all others.
+    /// URLs whose blocks are used as randomizers before all others, if they have the size of this
+    /// stream's.
     pub recycle: Vec<OffUrl>,
     /// Ends the put when it is cancelled, and then nothing of it is left.
     pub stop: CancellationToken,
@@ -50,6 +57,7 @@ impl Default for PutOptions {
         Self {
             content_type: "application/octet-stream".into(),
             name: String::new(),
+            version: Version::default(),
             tuple: TupleSize::default(),
             sealed: true,
             randomizers: Policy::default(),
@@ -65,6 +73,15 @@ impl PutOptions {
     pub(super) fn go_on(&self) -> Result<(), PutError> {
         if self.stop.is_cancelled() { Err(PutError::Stopped) } else { Ok(()) }
     }
+}
+
+/// How a stream is cut, hidden and named.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    version: Version,
+    size: BlockSize,
+    tuple: TupleSize,
+    seal: Seal,
 }
 
 /// What came of a put.
@@ -120,15 +137,48 @@ impl Client {
         progress: &mut dyn FnMut(u64),
     ) -> Result<OffUrl, PutError> {
         let mut rng = self.rng();
-        let seal = if options.sealed { Seal::Key(SealKey::random(&mut rng)) } else { Seal::Plain };
-        let mut splitter = Splitter::new(stream, seal, StdRng::from_rng(&mut rng));
+        match options.version {
+            Version::V3 => {
+                let begun = begin_of(stream)?;
+                let (tuple, seal) = (TupleSize::default(), Seal::Plain);
+                let size = BlockSize::legacy_of(begun.len() as u64);
+                let shape = Shape { version: Version::V3, size, tuple, seal };
+                let stream = &mut begun.chain(stream);
+                self.put_shaped(stream, shape, options, &mut rng, progress)
+            }
+            Version::V4 => {
+                let key = options.sealed.then(|| SealKey::random(&mut rng));
+                let seal = key.map_or(Seal::Plain, Seal::Key);
+                let (version, size, tuple) = (Version::V4, BlockSize::Native, options.tuple);
+                let shape = Shape { version, size, tuple, seal };
+                self.put_shaped(stream, shape, options, &mut rng, progress)
+            }
+        }
+    }
+
+    fn put_shaped(
+        &self,
+        stream: &mut (dyn Read + Send),
+        shape: Shape,
+        options: &PutOptions,
+        rng: &mut StdRng,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<OffUrl, PutError> {
+        let mut splitter = Splitter::new(stream, shape, StdRng::from_rng(rng));
         let mut ids = IdSpool::new(self.home.path());
-        self.hide(&mut splitter, options, &mut rng, &mut ids, progress)?;
+        self.hide(&mut splitter, options, rng, &mut ids, progress)?;
         let (length, file) = splitter.finish();
-        let descriptor = self.store_chain(&mut ids, &seal, &mut rng)?;
-        let named = Named { length, file, descriptor, tuple: options.tuple, seal };
-        let url = OffUrl::new(named, &options.content_type, &options.name)?;
-        Ok(url.executable(options.executable))
+        let chain = self.store_chain(&mut ids, shape, rng)?;
+        let (content_type, name) = (&options.content_type, &options.name);
+        let Shape { version, tuple, seal, .. } = shape;
+        Ok(match (version, chain) {
+            (Version::V3, Some(id)) => OffUrl::legacy(length, file, id, content_type, name)?,
+            (Version::V3, None) => return Err(UrlError::Empty.into()),
+            (Version::V4, descriptor) => {
+                let named = Named { length, file, descriptor, tuple, seal };
+                OffUrl::new(named, content_type, name)?.executable(options.executable)
+            }
+        })
     }
 
     /// Hides source blocks until the stream ends, and spools the ids of all tuples.
@@ -140,9 +190,12 @@ impl Client {
         ids: &mut IdSpool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), PutError> {
-        let recycled = self.blocks_of(&options.recycle).map_err(Box::new)?;
+        let Shape { size, tuple: tuple_size, .. } = splitter.shape;
+        let is_of_use = |url: &&OffUrl| url.is_directory() || url.block_size() == size;
+        let recycled: Vec<OffUrl> = options.recycle.iter().filter(is_of_use).cloned().collect();
+        let recycled = self.blocks_of(&recycled).map_err(Box::new)?;
         let (store, policy) = (&*self.store, options.randomizers);
-        let mut randomizers = Randomizers::new(store, policy, options.tuple, recycled, rng)?;
+        let mut randomizers = Randomizers::new(store, policy, (tuple_size, size), recycled, rng)?;
         std::thread::scope(|scope| {
             let (sender, sources) = mpsc::sync_channel(PIPE_BLOCKS);
             scope.spawn(move || forward(splitter, &sender));
@@ -153,7 +206,10 @@ impl Client {
             for next in chosen {
                 options.go_on()?;
                 let ((source, read), chosen) = next?;
-                let hiding: Vec<Block> = earlier.take().into_iter().chain(chosen).collect();
+                let mut hiding: Vec<Block> = earlier.take().into_iter().chain(chosen).collect();
+                if policy != Policy::Store && !tuple::hides(&hiding, &source) {
+                    hiding = self.fresh_randomizers(size, tuple_size)?;
+                }
                 let (off, tuple) = tuple::encode(source, &hiding)?;
                 store.put(&off)?;
                 ids.push(tuple.ids())?;
@@ -164,18 +220,27 @@ impl Client {
         })
     }
 
+    /// Randomizers that are nowhere else yet.
+    fn fresh_randomizers(&self, size: BlockSize, tuple: TupleSize) -> Result<Vec<Block>, PutError> {
+        let mut rng = self.rng();
+        let blocks: Vec<_> =
+            (0..tuple.randomizers()).map(|_| Block::random(size, &mut rng)).collect();
+        blocks.iter().try_for_each(|block| self.store.put(block).map(|_| ()))?;
+        Ok(blocks)
+    }
+
     /// Stores the descriptor, last block first: the id of the first.
     fn store_chain(
         &self,
         ids: &mut IdSpool,
-        seal: &Seal,
+        shape: Shape,
         rng: &mut impl Rng,
     ) -> Result<Option<BlockId>, PutError> {
-        let layout = Layout::new(ids.len(), BlockSize::Native);
+        let layout = Layout::new(ids.len(), shape.size);
         let mut next = None;
         for index in (0..layout.blocks()).rev() {
             let part = ids.read(layout.ids_of(index))?;
-            let block = layout.encode(index, &part, next, seal, rng);
+            let block = layout.encode(index, &part, next, &shape.seal, rng);
             self.store.put(&block)?;
             next = Some(block.id());
         }
@@ -197,18 +262,26 @@ fn forward<T>(
     }
 }
 
+/// The first bytes of a stream: all of it, or as many as make it one of the largest blocks.
+fn begin_of(stream: &mut (dyn Read + Send)) -> Result<Vec<u8>, PutError> {
+    let mut begun = Vec::new();
+    let mut limited = stream.take(BlockSize::LegacyBlock.len() as u64);
+    limited.read_to_end(&mut begun).map_err(|source| PutError::Read { read: 0, source })?;
+    if begun.is_empty() { Err(UrlError::Empty.into()) } else { Ok(begun) }
+}
+
 /// Cuts a stream into sealed, padded source blocks.
 struct Splitter<'a> {
     stream: &'a mut (dyn Read + Send),
-    seal: Seal,
+    shape: Shape,
     rng: StdRng,
     hasher: FileHasher,
     read: u64,
 }
 
 impl<'a> Splitter<'a> {
-    fn new(stream: &'a mut (dyn Read + Send), seal: Seal, rng: StdRng) -> Self {
-        Self { stream, seal, rng, hasher: FileHasher::default(), read: 0 }
+    fn new(stream: &'a mut (dyn Read + Send), shape: Shape, rng: StdRng) -> Self {
+        Self { stream, shape, rng, hasher: FileHasher::default(), read: 0 }
     }
 
     fn finish(self) -> (u64, FileId) {
@@ -216,7 +289,7 @@ impl<'a> Splitter<'a> {
     }
 
     fn cut(&mut self) -> Result<Option<(SourceBlock, u64)>, PutError> {
-        let size = BlockSize::Native;
+        let Shape { size, seal, .. } = self.shape;
         let mut contents = Vec::with_capacity(size.len());
         let mut limited = (&mut *self.stream).take(size.len() as u64);
         limited
@@ -226,7 +299,7 @@ impl<'a> Splitter<'a> {
             return Ok(None);
         }
         self.hasher.update(&contents);
-        self.seal.apply_to_stream(self.read, &mut contents);
+        seal.apply_to_stream(self.read, &mut contents);
         self.read += contents.len() as u64;
         if self.read > MAX_STREAM_LEN {
             return Err(PutError::TooLong { limit: MAX_STREAM_LEN });

@@ -5,6 +5,9 @@
 //! they lie in it. Then the directory itself is put, and its URL alone is entered in the catalog.
 //! Nothing is held in memory but the paths and URLs.
 //!
+//! In version 3 nothing is packed, and what js-offs has no form for, empty files and folders, is left
+//! out and reported.
+//!
 //! A tree may change while it is read. Offsets and file ids are those of the bytes that were
 //! really read, so a file that grows or shrinks is what it was at that moment and moves no other.
 //! What cannot be put is left out and reported: symbolic links and special files, names that are
@@ -20,7 +23,8 @@ use std::path::{Path, PathBuf};
 use crate::catalog::Origin;
 use crate::id::{FileHasher, FileId};
 use crate::limits::{MAX_PATH_DEPTH, PACKED_BELOW_LEN};
-use crate::off::{Directory, OffUrl, directory};
+use crate::off::url::UrlError;
+use crate::off::{Directory, OffUrl, Version, directory};
 
 use super::put::{Put, PutOptions};
 use super::put_tree;
@@ -73,9 +77,14 @@ impl Client {
         progress: &mut dyn FnMut(u64),
     ) -> Result<PutDirectory, PutError> {
         let before = self.store.census()?.blocks;
-        let Tree { files, empty, mut skipped, .. } = Tree::list(folder, self.home.path())?;
+        let mut tree = Tree::list(folder, self.home.path())?;
+        let packs = options.version == Version::V4;
+        if !packs {
+            tree.leave_out_empty_folders(folder);
+        }
+        let Tree { files, empty, mut skipped, .. } = tree;
         let (small, large): (Vec<_>, Vec<_>) =
-            files.into_iter().partition(|file| file.length < PACKED_BELOW_LEN);
+            files.into_iter().partition(|file| packs && file.length < PACKED_BELOW_LEN);
         let mut read = 0;
         let mut entries: Vec<_> = empty.into_iter().map(|path| (path, None)).collect();
         for found in &large {
@@ -85,13 +94,16 @@ impl Client {
                     entries.push((found.path.clone(), Some(url)));
                 }
                 Err(PutError::Read { source, .. }) => skipped.push(found.skipped(&source)),
+                Err(PutError::Url(error @ UrlError::Empty)) => skipped.push(found.skipped(&error)),
                 Err(error) => return Err(error),
             }
         }
-        let packed = self.put_packed(&small, options, &mut skipped, &mut |bytes| {
-            progress(read + bytes);
-        })?;
-        entries.extend(packed.into_iter().map(|(path, url)| (path, Some(url))));
+        if packs {
+            let packed = self.put_packed(&small, options, &mut skipped, &mut |bytes| {
+                progress(read + bytes);
+            })?;
+            entries.extend(packed.into_iter().map(|(path, url)| (path, Some(url))));
+        }
         let files = entries.iter().filter_map(|(_, url)| url.as_ref());
         let (files, bytes) = files.fold((0, 0), |(n, sum), url| (n + 1, sum + url.length()));
         let url = self.put_listing(&Directory::new(entries)?, options)?;
@@ -210,6 +222,14 @@ impl Tree {
         Ok(())
     }
 
+    /// Leaves out what a directory of version 3 has no form for.
+    fn leave_out_empty_folders(&mut self, folder: &Path) {
+        let why = "a directory of version 3 has no empty folders";
+        let left_out = self.empty.drain(..);
+        let left_out = left_out.map(|path| Skipped { path: folder.join(path), why: why.into() });
+        self.skipped.extend(left_out);
+    }
+
     /// Leaves out what a directory would refuse.
     fn leave_out_refused(&mut self, folder: &Path) {
         let files = self.files.iter().map(|file| file.path.as_str());
@@ -255,7 +275,7 @@ impl Found {
         Err(io::Error::other("another file has taken its place"))
     }
 
-    fn skipped(&self, error: &io::Error) -> Skipped {
+    fn skipped(&self, error: &impl std::error::Error) -> Skipped {
         Skipped { path: self.place.clone(), why: error.to_string() }
     }
 }

@@ -66,6 +66,7 @@ pub(super) struct Randomizers<'a> {
     aside: VecDeque<BlockId>,
     policy: Policy,
     count: usize,
+    size: BlockSize,
     tuples: u64,
     rng: &'a mut StdRng,
 }
@@ -74,7 +75,7 @@ impl<'a> Randomizers<'a> {
     pub(super) fn new(
         store: &'a dyn BlockStore,
         policy: Policy,
-        tuple: TupleSize,
+        (tuple, size): (TupleSize, BlockSize),
         recycled: Vec<BlockId>,
         rng: &'a mut StdRng,
     ) -> Result<Self, StoreError> {
@@ -82,11 +83,13 @@ impl<'a> Randomizers<'a> {
         let others = move |id: &Result<BlockId, _>| !id.as_ref().is_ok_and(|id| known.contains(id));
         let draws: Draws<'a> = match policy {
             Policy::Fresh => Box::new(std::iter::empty()),
-            Policy::Mixed | Policy::Store => Box::new(store.draws(rng.random())?.filter(others)),
+            Policy::Mixed | Policy::Store => {
+                Box::new(store.draws(size, rng.random())?.filter(others))
+            }
         };
         let (recycled, aside) = (recycled.into_iter(), VecDeque::new());
         let (choosy, count) = (store.is_any_popular()?, tuple.randomizers());
-        Ok(Self { store, recycled, draws, choosy, aside, policy, count, tuples: 0, rng })
+        Ok(Self { store, recycled, draws, choosy, aside, policy, count, size, tuples: 0, rng })
     }
 
     /// The randomizers of the next tuple apart from the off block before, all in the store.
@@ -108,10 +111,10 @@ impl<'a> Randomizers<'a> {
                 continue;
             }
             match self.store.get(&id) {
-                Ok(Some(block)) if block.size() == BlockSize::Native => return Ok(Some(block)),
+                Ok(Some(block)) if block.size() == self.size => return Ok(Some(block)),
                 // Evicted, of another size or damaged: the next one will do.
                 Ok(_) => {}
-                Err(StoreError::Damaged { id, place }) => {
+                Err(StoreError::Damaged { id, place, .. }) => {
                     tracing::warn!(%id, place, "a block is damaged; it hides nothing any more");
                 }
                 Err(error) => return Err(error),
@@ -148,7 +151,7 @@ impl<'a> Randomizers<'a> {
         if self.policy == Policy::Store {
             return Err(PutError::TooFewRandomizers { tuple: self.tuples });
         }
-        let block = Block::random(BlockSize::Native, self.rng);
+        let block = Block::random(self.size, self.rng);
         self.store.put(&block)?;
         Ok(block)
     }
@@ -175,16 +178,17 @@ mod tests {
 
     /// The first `most` blocks that are chosen with a seed.
     fn chosen(store: &MemoryStore, seed: u64, recycled: &[BlockId], most: usize) -> Vec<BlockId> {
-        let (mut rng, tuple) = (StdRng::seed_from_u64(seed), TupleSize::default());
+        let mut rng = StdRng::seed_from_u64(seed);
         let (policy, recycled) = (Policy::Store, recycled.to_vec());
-        let mut choice = Randomizers::new(store, policy, tuple, recycled, &mut rng).unwrap();
+        let shape = (TupleSize::default(), BlockSize::Native);
+        let mut choice = Randomizers::new(store, policy, shape, recycled, &mut rng).unwrap();
         std::iter::from_fn(|| choice.draw().unwrap()).take(most).map(|block| block.id()).collect()
     }
 
     /// The draws that a choice with this seed is made from.
     fn draws(store: &MemoryStore, seed: u64) -> Vec<BlockId> {
         let seed = StdRng::seed_from_u64(seed).random();
-        store.draws(seed).unwrap().map(Result::unwrap).collect()
+        store.draws(BlockSize::Native, seed).unwrap().map(Result::unwrap).collect()
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl<'a> Sharding<'a> {
             match self.client.digests(&id, None, &mut new) {
                 Ok(digests) => pieces.push((id, digests.piece)),
                 Err(ReadError::Missing(_)) => {}
-                Err(ReadError::Store(StoreError::Damaged { id, place })) => {
+                Err(ReadError::Store(StoreError::Damaged { id, place, .. })) => {
                     tracing::warn!(%id, place, "a block is damaged");
                 }
                 Err(error) => return Err(error.into()),

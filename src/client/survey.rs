@@ -79,7 +79,7 @@ impl Client {
         match self.directory(url) {
             Ok(directory) => Ok(Some(directory)),
             Err(ReadError::Missing(_)) => Ok(None),
-            Err(ReadError::Store(StoreError::Damaged { id, place })) => {
+            Err(ReadError::Store(StoreError::Damaged { id, place, .. })) => {
                 tracing::warn!(%id, place, "a block is damaged");
                 Ok(None)
             }
@@ -138,7 +138,7 @@ impl Client {
     /// A block, unless it is missing or has just been found damaged.
     fn whole_block(&self, id: &BlockId) -> Result<Option<crate::off::Block>, ReadError> {
         match self.store.get(id) {
-            Err(StoreError::Damaged { id, place }) => {
+            Err(StoreError::Damaged { id, place, .. }) => {
                 tracing::warn!(%id, place, "a block is damaged");
                 Ok(None)
             }

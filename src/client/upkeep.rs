@@ -9,9 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::catalog::{CatalogError, Origin};
 use crate::id::BlockId;
-use crate::limits::BLOCK_LEN;
 use crate::off::OffUrl;
-use crate::store::{Mark, StoreError, UseCount};
+use crate::store::{Mark, Removed, StoreError, UseCount};
 
 use super::survey::Survey;
 use super::{Client, ReadError, UpkeepError};
@@ -81,13 +80,14 @@ impl Client {
         let known = self.catalog.url(url)?.ok_or_else(|| UpkeepError::unknown(url))?;
         self.catalog.remove(url)?;
         let pins = if known.pinned { -1 } else { 0 };
-        let mut blocks = 0;
+        let mut removed = Removed::default();
         self.each_known_part(url, &mut |part| {
             self.store.mark(part, Mark { uses: -1, pins })?;
-            blocks += self.store.remove_unused(part)?;
+            removed += self.store.remove_unused(part)?;
             Ok(())
         })?;
-        Ok(Freed { blocks, bytes: bytes_of(blocks), recounted: 0 })
+        let Removed { blocks, bytes } = removed;
+        Ok(Freed { blocks, bytes, recounted: 0 })
     }
 
     /// Counts anew which blocks are used by the URLs of the catalog or kept for others, gives back
@@ -106,20 +106,20 @@ impl Client {
                 Ok(())
             })?;
         }
-        let over = self.settle_hosted(&mut expected, dry)?;
+        let mut removed = self.settle_hosted(&mut expected, dry)?;
         let recounted = self.store.recount(&expected)?;
-        let mut blocks = 0;
         if dry {
-            blocks = over + self.store.evict(0, u64::MAX, true)?;
+            removed += self.store.evict(0, u64::MAX, true)?;
         } else {
             loop {
                 match self.store.evict(0, BATCH as u64, false)? {
-                    0 => break,
-                    evicted => blocks += evicted,
+                    Removed { blocks: 0, .. } => break,
+                    evicted => removed += evicted,
                 }
             }
         }
-        Ok(Freed { blocks, bytes: bytes_of(blocks), recounted })
+        let Removed { blocks, bytes } = removed;
+        Ok(Freed { blocks, bytes, recounted })
     }
 
     /// Reads up to a batch of blocks from `place` on and verifies them: the place to go on from,
@@ -206,8 +206,4 @@ impl Client {
         }
         Ok(order)
     }
-}
-
-const fn bytes_of(blocks: u64) -> u64 {
-    blocks * BLOCK_LEN as u64
 }

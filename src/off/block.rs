@@ -65,6 +65,17 @@ impl BlockSize {
         Self::ALL.into_iter().find(|size| size.len() == len)
     }
 
+    /// The size of the blocks of a stream of `length` bytes in js-offs, which goes by the length
+    /// alone: `block` from 128,000 bytes on, `mini` from 1,000 on, else `nano`.
+    #[must_use]
+    pub const fn legacy_of(length: u64) -> Self {
+        match length {
+            0..1_000 => Self::LegacyNano,
+            1_000..128_000 => Self::LegacyMini,
+            _ => Self::LegacyBlock,
+        }
+    }
+
     /// Ids that fit into a descriptor block. The bytes behind them are random padding.
     #[must_use]
     pub const fn slots(self) -> u64 {
@@ -234,6 +245,17 @@ mod tests {
         bytes[999] ^= 1;
         let error = Block::check(block.id(), bytes.into()).unwrap_err();
         assert!(matches!(error, WrongBlock::Contents { expected, .. } if expected == block.id()));
+    }
+
+    #[test]
+    fn legacy_sizes_go_by_the_length_alone() {
+        let len = |length| BlockSize::legacy_of(length).len();
+        for (length, expected) in
+            [(1, 136), (136, 136), (999, 136), (1_000, 1_000), (127_999, 1_000), (128_000, 128_000)]
+        {
+            assert_eq!(len(length), expected, "{length}");
+        }
+        assert_eq!(len(u64::MAX), 128_000);
     }
 
     #[test]

@@ -22,6 +22,9 @@
 //! URL      = type, L, SHA-256(plain), id of the first chain block, name, t, key    url.rs
 //! ```
 //!
+//! What js-offs (v0.1.0) made or is to read is the same with `t` = 3, without a seal, with `B` chosen by
+//! the length ([`BlockSize::legacy_of`]), and with a URL of its own form (url/legacy.rs).
+//!
 //! A *directory* is a stream that lists the OFF URLs of files by their paths (directory.rs).
 
 pub mod block;
@@ -36,4 +39,4 @@ pub use block::{Block, BlockSize, SourceBlock, WrongBlock};
 pub use directory::Directory;
 pub use seal::{Seal, SealKey};
 pub use tuple::{Tuple, TupleSize};
-pub use url::OffUrl;
+pub use url::{OffUrl, Version};

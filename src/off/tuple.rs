@@ -132,6 +132,23 @@ pub fn encode(source: SourceBlock, randomizers: &[Block]) -> Result<(Block, Tupl
     Ok((off, Tuple::new(ids)?))
 }
 
+/// Whether `randomizers` hide `source`, so that [`encode`] makes a tuple of them: they are distinct,
+/// do not cancel each other, and the off block is none of them. Only a plain stream can meet some that
+/// do not, because the store may have blocks that were made of the same stream.
+#[must_use]
+pub fn hides(randomizers: &[Block], source: &SourceBlock) -> bool {
+    let is_off_block = |one: &Block| {
+        let others = randomizers.iter().filter(|other| other.id() != one.id());
+        let byte_of_sum = |(at, byte): (usize, &u8)| {
+            others.clone().filter_map(|b| b.contents().get(at)).fold(*byte, |sum, byte| sum ^ byte)
+        };
+        source.contents().iter().enumerate().map(byte_of_sum).all(|byte| byte == 0)
+    };
+    repeated(&randomizers.iter().map(Block::id)).is_none()
+        && !cancel_each_other(randomizers, source.size())
+        && !randomizers.iter().any(is_off_block)
+}
+
 /// Gives the source block back that `blocks` hide, in any order. All have one size.
 pub fn decode(blocks: &[Block]) -> Result<SourceBlock, TupleError> {
     TupleSize::new(blocks.len() as u64)?;
@@ -223,6 +240,24 @@ mod tests {
         let source = SourceBlock::padded(vec![1; 10], BlockSize::LegacyNano, rng);
         let error = encode(source, &[pair[0].clone(), pair[1].clone(), third]).unwrap_err();
         assert_eq!(error, TupleError::Transparent);
+    }
+
+    /// Of three blocks that XOR to the source, two and an off block that is the third are no tuple.
+    #[test]
+    fn tells_beforehand_what_encode_refuses() {
+        let rng = &mut StdRng::seed_from_u64(4);
+        let size = BlockSize::LegacyNano;
+        let [one, two]: [Block; 2] = randomizers(2, size, rng).try_into().unwrap();
+        let source = |contents: &[u8]| SourceBlock::new(contents.to_vec(), size);
+        let fine = source(&[9; 136]);
+        assert!(hides(&[one.clone(), two.clone()], &fine));
+        assert!(!hides(&[one.clone(), one.clone()], &fine));
+        for stored in [&one, &two] {
+            let source = source(stored.contents());
+            assert!(!hides(&[one.clone(), two.clone()], &source));
+            let refused = encode(source, &[one.clone(), two.clone()]).unwrap_err();
+            assert!(matches!(refused, TupleError::Repeated(_)), "{refused}");
+        }
     }
 
     #[test]

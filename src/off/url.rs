@@ -1,4 +1,5 @@
-//! The OFF URL, version 4: everything needed to read a stream again, and hints where to look.
+//! The OFF URL: everything needed to read a stream again, and hints where to look. Version 4 is ours,
+//! version 3 that of js-offs (see `legacy.rs`).
 //!
 //! ```text
 //! http://localhost:23402/offsystem/v4/<type>/<length>/<file id>/<descriptor id>/<name>[?params]
@@ -36,29 +37,30 @@
 //! percent-encoded: `.../<name>/<path in the directory>[?params]`.
 
 mod error;
+mod legacy;
 mod parameters;
+mod parse;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::id::{BlockId, FileId, excerpt};
-use crate::limits::{
-    MAX_DIRECTORY_BLOCKS, MAX_STREAM_LEN, MAX_TYPE_LEN, MAX_URL_LEN, MAX_URL_NAME,
-};
+use crate::id::{BlockId, FileId};
+use crate::limits::{MAX_DIRECTORY_BLOCKS, MAX_STREAM_LEN, MAX_URL_NAME};
 
 use super::block::BlockSize;
 use super::descriptor::{Layout, Walk};
 use super::directory;
 use super::seal::Seal;
 use super::tuple::TupleSize;
-use parameters::Parameters;
+use parse::check_type;
 
 pub use error::UrlError;
 pub use parameters::Hints;
+pub use parse::unescape;
 
 /// The origin we print: the local gateway's, as in every OFF URL since 2006.
 pub const ORIGIN: &str = "http://localhost:23402";
@@ -66,9 +68,21 @@ pub const ORIGIN: &str = "http://localhost:23402";
 /// What stays bare in names and parameters. js-offs cuts names at `!*'()`, so those are escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// Whose form an OFF URL has, and so how its stream is cut into blocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// That of js-offs: three sizes of blocks, tuples of three, never sealed, no empty streams.
+    V3,
+    /// Ours: blocks of 128 KiB.
+    #[default]
+    V4,
+}
+
 /// A parsed OFF URL. The length is 0 exactly if there is no descriptor, and then it is no member.
+/// One of version 3 is plain, has tuples of the default size and is neither empty nor a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffUrl {
+    version: Version,
     content_type: String,
     length: u64,
     file: FileId,
@@ -113,10 +127,11 @@ pub struct StreamKey {
     length: u64,
     tuple: TupleSize,
     seal: Seal,
+    size: BlockSize,
 }
 
 impl OffUrl {
-    /// Names a stream. `content_type` must be a type, `name` may be anything.
+    /// Names a stream in version 4. `content_type` must be a type, `name` may be anything.
     pub fn new(named: Named, content_type: &str, name: &str) -> Result<Self, UrlError> {
         let Named { length, file, descriptor, tuple, seal } = named;
         Self::check_words(content_type, name)?;
@@ -128,9 +143,10 @@ impl OffUrl {
             let has = if descriptor.is_some() { "has a" } else { "has no" };
             return Err(UrlError::Descriptor { length, has });
         }
-        let (name, hints) = (name.to_owned(), Hints::default());
+        let (version, name, hints) = (Version::V4, name.to_owned(), Hints::default());
         let (member, executable) = (None, false);
         Ok(Self {
+            version,
             content_type,
             length,
             file,
@@ -148,6 +164,9 @@ impl OffUrl {
     pub fn packed(self, member: Member) -> Result<Self, UrlError> {
         let Member { offset, stream } = member;
         let wrong = |key: &str, why: String| UrlError::Parameter { key: key.into(), why };
+        if self.version == Version::V3 {
+            return Err(wrong("o", legacy::NO_PARAMETER.into()));
+        }
         if stream > MAX_STREAM_LEN {
             return Err(wrong("s", format!("{stream} bytes are refused (limit {MAX_STREAM_LEN})")));
         }
@@ -161,10 +180,10 @@ impl OffUrl {
         Ok(Self { member: Some(member), ..self })
     }
 
-    /// Says whether the file is executable.
+    /// Says whether the file is executable, which version 3 cannot tell.
     #[must_use]
     pub fn executable(self, executable: bool) -> Self {
-        Self { executable, ..self }
+        Self { executable: executable && self.version == Version::V4, ..self }
     }
 
     /// Checks a content type and a name before there is a stream to name.
@@ -176,51 +195,10 @@ impl OffUrl {
         Ok(())
     }
 
-    /// Reads an OFF URL with any origin or none.
-    pub fn parse(text: &str) -> Result<Self, UrlError> {
-        match Self::parse_parts(text)? {
-            (url, rest) if rest.is_empty() => Ok(url),
-            (_, rest) => Err(UrlError::Surplus(excerpt(rest.first().unwrap_or(&"")))),
-        }
-    }
-
-    /// Reads an OFF URL; that of a directory may go on with the path of one of its files.
-    pub fn parse_with_path(text: &str) -> Result<(Self, Option<String>), UrlError> {
-        let (url, rest) = Self::parse_parts(text)?;
-        if !url.is_directory() {
-            return Self::parse(text).map(|url| (url, None));
-        }
-        let parts = rest.into_iter().map(unescape).collect::<Result<Vec<_>, _>>()?;
-        Ok((url, Some(parts.join("/")).filter(|path| !path.is_empty())))
-    }
-
-    /// A URL, and the parts of its path after the name.
-    fn parse_parts(text: &str) -> Result<(Self, Vec<&str>), UrlError> {
-        let text = text.trim();
-        if text.len() > MAX_URL_LEN {
-            return Err(UrlError::TooLong(text.len()));
-        }
-        let text = text.split_once('#').map_or(text, |(before, _)| before);
-        let (path, query) = text.split_once('?').unwrap_or((text, ""));
-        let mut parts = path_after_version(path)?.split('/');
-        let mut part = |what| parts.next().filter(|p| !p.is_empty()).ok_or(UrlError::Missing(what));
-        let content_type = format!("{}/{}", part("type")?, part("type")?);
-        let length = parse_length(part("length")?)?;
-        let id = |part, source| UrlError::Id { part, source };
-        let file = FileId::parse(part("file id")?).map_err(|e| id("file id", e))?;
-        let descriptor = match part("descriptor id")? {
-            "-" => None,
-            text => Some(BlockId::parse(text).map_err(|e| id("descriptor id", e))?),
-        };
-        let name = unescape(parts.next().ok_or(UrlError::Missing("name"))?)?;
-        let Parameters { tuple, seal, member, executable, hints } = Parameters::parse(query)?;
-        let named = Named { length, file, descriptor, tuple, seal };
-        let url = Self { executable, hints, ..Self::new(named, &content_type, &name)? };
-        let url = match member {
-            Some(member) => url.packed(member)?,
-            None => url,
-        };
-        Ok((url, parts.collect()))
+    /// Whose form it has.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
     }
 
     /// The content type, `major/minor`.
@@ -304,7 +282,10 @@ impl OffUrl {
     /// The size of all blocks of this stream.
     #[must_use]
     pub const fn block_size(&self) -> BlockSize {
-        BlockSize::Native
+        match self.version {
+            Version::V3 => BlockSize::legacy_of(self.length),
+            Version::V4 => BlockSize::Native,
+        }
     }
 
     /// Source blocks, and so tuples, of the stream.
@@ -317,7 +298,8 @@ impl OffUrl {
     #[must_use]
     pub const fn stream_key(&self) -> StreamKey {
         let Self { descriptor, tuple, seal, .. } = *self;
-        StreamKey { descriptor, length: self.stream_length(), tuple, seal }
+        let (length, size) = (self.stream_length(), self.block_size());
+        StreamKey { descriptor, length, tuple, seal, size }
     }
 
     /// Where its ids stand in its chain.
@@ -362,7 +344,8 @@ impl OffUrl {
     pub fn path(&self) -> String {
         let descriptor = self.descriptor.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let mut text = format!(
-            "/offsystem/v4/{}/{}/{}/{descriptor}/{}",
+            "/offsystem/{}/{}/{}/{}/{descriptor}/{}",
+            self.version,
             self.content_type,
             self.length,
             self.file,
@@ -399,60 +382,23 @@ impl OffUrl {
     }
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V3 => "v3",
+            Self::V4 => "v4",
+        })
+    }
+}
+
 impl fmt::Display for OffUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{ORIGIN}{}", self.path())
     }
 }
 
-/// Cuts origin, `offsystem` and version off.
-fn path_after_version(path: &str) -> Result<&str, UrlError> {
-    let not_off = || UrlError::NotOff(excerpt(path));
-    let path = match path.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').ok_or_else(not_off)?.1,
-        None => path.trim_start_matches('/'),
-    };
-    let rest = path.strip_prefix("offsystem/").ok_or_else(not_off)?;
-    match rest.split_once('/') {
-        Some(("v4", rest)) => Ok(rest),
-        Some((version, _)) if version.starts_with('v') => Err(UrlError::Version(excerpt(version))),
-        _ => Err(not_off()),
-    }
-}
-
-fn check_type(text: &str) -> Result<(), UrlError> {
-    let half = |half: &str| {
-        (1..=MAX_TYPE_LEN).contains(&half.len())
-            && half.bytes().all(|b| b.is_ascii_alphanumeric() || b"-+._".contains(&b))
-    };
-    match text.split_once('/') {
-        Some((major, minor)) if half(major) && half(minor) => Ok(()),
-        _ => Err(UrlError::Type(excerpt(text))),
-    }
-}
-
-fn parse_length(text: &str) -> Result<u64, UrlError> {
-    let canonical = text == "0" || !text.starts_with('0');
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|&length| canonical && digits && length <= MAX_STREAM_LEN)
-        .ok_or_else(|| UrlError::Length(excerpt(text)))
-}
-
 /// Percent-encodes everything but letters, digits and `-_.~`.
 #[must_use]
 pub fn escape(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
-}
-
-/// Undoes [`escape`], strictly: every `%` has two hex digits and the result is UTF-8.
-pub fn unescape(text: &str) -> Result<String, UrlError> {
-    let mut escapes = text.split('%').skip(1);
-    let well_formed = escapes
-        .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
-    match percent_decode_str(text).decode_utf8() {
-        Ok(decoded) if well_formed => Ok(decoded.into_owned()),
-        _ => Err(UrlError::Escape(excerpt(text))),
-    }
 }

@@ -12,12 +12,12 @@ use std::sync::{Mutex, PoisonError};
 use lru::LruCache;
 
 use crate::id::BlockId;
-use crate::off::Block;
+use crate::off::{Block, BlockSize};
 
 use super::forward::forward;
 use super::{
-    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Sketch, StoreCensus, StoreError,
-    Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Removed, Sketch, StoreCensus,
+    StoreError, Upkeep, UseCount,
 };
 
 /// A store with a cache of whole blocks in front.
@@ -60,7 +60,7 @@ impl<S: BlockStore> BlockStore for CachedStore<S> {
     forward! {
         fn presence(&self, id: &BlockId) -> Result<Presence, StoreError>;
         fn commit(&self) -> Result<(), StoreError>;
-        fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError>;
+        fn draws(&self, size: BlockSize, seed: u64) -> Result<Draws<'_>, StoreError>;
         fn touch(&self, id: &BlockId) -> Result<bool, StoreError>;
         fn lease(&self) -> Lease;
         fn census(&self) -> Result<StoreCensus, StoreError>;
@@ -72,22 +72,28 @@ impl<S: BlockStore> BlockStore for CachedStore<S> {
 }
 
 impl<S: Upkeep> Upkeep for CachedStore<S> {
-    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<Removed, StoreError> {
         let removed = self.inner.remove_unused(ids);
         self.recent().clear();
         removed
     }
 
-    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+    fn undo(&self, lease: &Lease) -> Result<Removed, StoreError> {
         let undone = self.inner.undo(lease);
         self.recent().clear();
         undone
     }
 
-    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<Removed, StoreError> {
         let evicted = self.inner.evict(uses, most, dry);
         self.recent().clear();
         evicted
+    }
+
+    fn make_room(&self, bytes: u64) -> Result<Removed, StoreError> {
+        let removed = self.inner.make_room(bytes);
+        self.recent().clear();
+        removed
     }
 
     forward! {

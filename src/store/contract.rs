@@ -2,33 +2,33 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::id::{BlockId, MerkleRoot, PieceHash};
 use crate::off::{Block, BlockSize};
 
 use super::{
     BlockStore, CachedStore, Digests, Folder, Located, Mark, MemoryStore, Presence, QuotaStore,
-    SketchCell, SlabStore, StoreCensus, StoreError, Upkeep, UseCount,
+    Removed, SketchCell, SlabStore, StoreCensus, StoreError, Upkeep, UseCount, room_of,
 };
 
-fn blocks(count: usize) -> Vec<Block> {
-    (0..count).map(|_| Block::random(BlockSize::Native, &mut rand::rng())).collect()
+pub(super) fn blocks(size: BlockSize, count: usize) -> Vec<Block> {
+    (0..count).map(|_| Block::random(size, &mut rand::rng())).collect()
 }
 
-fn keeps_the_contract(store: &dyn BlockStore) {
-    keeps_what_is_put(store);
-    draws_each_older_block_once(store);
-    takes_puts_from_many_threads(store);
+fn keeps_the_contract(size: BlockSize, store: &dyn BlockStore) {
+    keeps_what_is_put(size, store);
+    draws_one_size_among_others(size, store);
+    draws_each_older_block_once(size, store);
+    takes_puts_from_many_threads(size, store);
 }
 
-fn keeps_what_is_put(store: &dyn BlockStore) {
+fn keeps_what_is_put(size: BlockSize, store: &dyn BlockStore) {
     let absent = BlockId::of(b"absent");
     assert_eq!(store.get(&absent).unwrap(), None);
     assert_eq!(store.presence(&absent).unwrap(), Presence::Absent);
     assert_eq!(store.census().unwrap(), StoreCensus::default());
-    assert_eq!(store.draws(1).unwrap().count(), 0);
-    let blocks = blocks(5);
+    assert_eq!(store.draws(size, 1).unwrap().count(), 0);
+    let blocks = blocks(size, 5);
     for (at, block) in blocks.iter().enumerate() {
         assert!(store.put(block).unwrap());
         assert!(!store.put(block).unwrap(), "a second put changes nothing");
@@ -41,17 +41,17 @@ fn keeps_what_is_put(store: &dyn BlockStore) {
     store.commit().unwrap();
     store.commit().unwrap();
     let census = store.census().unwrap();
-    assert_eq!((census.blocks, census.bytes, census.damaged), (5, 5 * 131_072, 0));
+    assert_eq!((census.blocks, census.bytes, census.damaged), (5, 5 * room_of(size), 0));
 }
 
-fn draws_each_older_block_once(store: &dyn BlockStore) {
-    let before = store.census().unwrap().blocks as usize;
-    let order: Vec<BlockId> = store.draws(3).unwrap().map(Result::unwrap).collect();
-    let again: Vec<BlockId> = store.draws(3).unwrap().map(Result::unwrap).collect();
+fn draws_each_older_block_once(size: BlockSize, store: &dyn BlockStore) {
+    let before = store.draws(size, 1).unwrap().count();
+    let order: Vec<BlockId> = store.draws(size, 3).unwrap().map(Result::unwrap).collect();
+    let again: Vec<BlockId> = store.draws(size, 3).unwrap().map(Result::unwrap).collect();
     assert_eq!(order, again, "the seed decides the order");
-    let mut draws = store.draws(4).unwrap();
+    let mut draws = store.draws(size, 4).unwrap();
     let mut found = vec![draws.next().unwrap().unwrap()];
-    let later = blocks(4);
+    let later = blocks(size, 4);
     for block in &later {
         store.put(block).unwrap();
         store.commit().unwrap();
@@ -62,9 +62,27 @@ fn draws_each_older_block_once(store: &dyn BlockStore) {
     assert!(later.iter().all(|block| !distinct.contains(&block.id())));
 }
 
-fn takes_puts_from_many_threads(store: &dyn BlockStore) {
+fn draws_one_size_among_others(size: BlockSize, store: &dyn BlockStore) {
+    let mut all = vec![(size, store.draws(size, 1).unwrap().map(Result::unwrap).collect())];
+    for other in BlockSize::ALL.into_iter().filter(|other| *other != size) {
+        let others = blocks(other, 3);
+        for block in &others {
+            assert!(store.put(block).unwrap());
+        }
+        all.push((other, others.iter().map(Block::id).collect::<HashSet<_>>()));
+    }
+    let census = store.census().unwrap();
+    let bytes = all.iter().map(|(size, ids)| ids.len() as u64 * room_of(*size)).sum();
+    assert_eq!((census.blocks, census.bytes), (14, bytes));
+    for (size, ids) in all {
+        let drawn: Vec<BlockId> = store.draws(size, 2).unwrap().map(Result::unwrap).collect();
+        assert_eq!((drawn.len(), drawn.into_iter().collect::<HashSet<_>>()), (ids.len(), ids));
+    }
+}
+
+fn takes_puts_from_many_threads(size: BlockSize, store: &dyn BlockStore) {
     let before = store.census().unwrap().blocks;
-    let blocks = blocks(40);
+    let blocks = blocks(size, 40);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -81,35 +99,41 @@ fn takes_puts_from_many_threads(store: &dyn BlockStore) {
 
 #[test]
 fn memory_store_keeps_the_contract() {
-    keeps_the_contract(&MemoryStore::new());
+    for size in BlockSize::ALL {
+        keeps_the_contract(size, &MemoryStore::new());
+    }
 }
 
 #[test]
 fn slab_store_keeps_the_contract() {
-    let folder = tempfile::tempdir().unwrap();
-    keeps_the_contract(&SlabStore::open(Arc::new(Folder::open(folder.path()).unwrap())).unwrap());
+    for size in BlockSize::ALL {
+        keeps_the_contract(size, &slabs(&tempfile::tempdir().unwrap()));
+    }
 }
 
 #[test]
 fn cached_store_keeps_the_contract() {
-    keeps_the_contract(&CachedStore::new(MemoryStore::new(), 3));
+    for size in BlockSize::ALL {
+        keeps_the_contract(size, &CachedStore::new(MemoryStore::new(), 3));
+    }
 }
 
 /// The second half of the contract.
-fn keeps_up(store: &dyn Upkeep) {
-    takes_the_coldest_first(store);
-    leases_and_pins_hold(store);
-    undoes_what_a_lease_has_seen(store);
-    remembers_uses(store);
-    walks_over_everything_once(store);
-    sketches_what_is_held(store);
-    keeps_digests_as_long_as_blocks(store);
-    keeps_popularity_as_long_as_blocks(store);
-    takes_the_least_popular_of_equal_use_first(store);
+fn keeps_up(size: BlockSize, store: &dyn Upkeep) {
+    takes_the_coldest_first(size, store);
+    leases_and_pins_hold(size, store);
+    undoes_what_a_lease_has_seen(size, store);
+    remembers_uses(size, store);
+    walks_over_everything_once(size, store);
+    sketches_what_is_held(size, store);
+    keeps_digests_as_long_as_blocks(size, store);
+    keeps_popularity_as_long_as_blocks(size, store);
+    takes_the_least_popular_of_equal_use_first(size, store);
+    makes_room_by_bytes(size, store);
 }
 
-fn put_all(store: &dyn Upkeep, count: usize) -> Vec<BlockId> {
-    let blocks = blocks(count);
+pub(super) fn put_all(size: BlockSize, store: &dyn Upkeep, count: usize) -> Vec<BlockId> {
+    let blocks = blocks(size, count);
     for block in &blocks {
         store.put(block).unwrap();
     }
@@ -117,75 +141,79 @@ fn put_all(store: &dyn Upkeep, count: usize) -> Vec<BlockId> {
     blocks.iter().map(Block::id).collect()
 }
 
-fn held(store: &dyn Upkeep, ids: &[BlockId]) -> Vec<bool> {
+pub(super) fn held(store: &dyn Upkeep, ids: &[BlockId]) -> Vec<bool> {
     ids.iter().map(|id| store.presence(id).unwrap() == Presence::Held).collect()
 }
 
 fn clear(store: &dyn Upkeep) {
     store.recount(&HashMap::new()).unwrap();
-    while store.evict(u32::MAX, 100, false).unwrap() > 0 {}
+    while store.evict(u32::MAX, 100, false).unwrap().blocks > 0 {}
     assert_eq!(store.census().unwrap().blocks, 0);
 }
 
-fn takes_the_coldest_first(store: &dyn Upkeep) {
+fn takes_the_coldest_first(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let ids = put_all(store, 4);
+    let ids = put_all(size, store, 4);
     store.mark(&ids[..2], Mark { uses: 1, pins: 0 }).unwrap();
     store.touch(&ids[2]).unwrap();
-    assert_eq!(store.evict(0, 9, true).unwrap(), 2, "two that nobody uses");
-    assert_eq!(store.evict(9, 1, false).unwrap(), 1);
+    assert_eq!(store.evict(0, 9, true).unwrap().blocks, 2, "two that nobody uses");
+    assert_eq!(store.evict(9, 1, false).unwrap().blocks, 1);
     assert_eq!(held(store, &ids), [true, true, true, false], "unused before used, old before new");
-    assert_eq!(store.evict(9, 1, false).unwrap(), 1);
-    assert_eq!(store.evict(9, 1, false).unwrap(), 1);
+    assert_eq!(store.evict(9, 1, false).unwrap().blocks, 1);
+    assert_eq!(store.evict(9, 1, false).unwrap().blocks, 1);
     assert_eq!(held(store, &ids), [false, true, false, false]);
     assert_eq!(store.sharing().unwrap(), [(1, 1)]);
 }
 
-fn leases_and_pins_hold(store: &dyn Upkeep) {
+fn leases_and_pins_hold(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let ids = put_all(store, 3);
+    let ids = put_all(size, store, 3);
     store.mark(&ids[..1], Mark { uses: 1, pins: 1 }).unwrap();
     let lease = store.lease();
     assert!(store.touch(&ids[1]).unwrap());
-    let new = put_all(store, 1);
-    assert_eq!(store.evict(9, 9, false).unwrap(), 1, "all but the pinned, the touched, the new");
-    assert_eq!(store.remove_unused(&[ids[1], new[0]]).unwrap(), 0);
+    let new = put_all(size, store, 1);
+    assert_eq!(
+        store.evict(9, 9, false).unwrap().blocks,
+        1,
+        "all but the pinned, the touched, the new"
+    );
+    assert_eq!(store.remove_unused(&[ids[1], new[0]]).unwrap().blocks, 0);
     assert_eq!(held(store, &ids), [true, true, false]);
     drop(lease);
-    assert_eq!(store.remove_unused(&ids).unwrap(), 1, "the pinned one is used");
+    assert_eq!(store.remove_unused(&ids).unwrap().blocks, 1, "the pinned one is used");
     store.mark(&ids[..1], Mark { uses: -1, pins: -1 }).unwrap();
-    assert_eq!(store.evict(0, 9, false).unwrap(), 2);
+    assert_eq!(store.evict(0, 9, false).unwrap().blocks, 2);
 }
 
-fn undoes_what_a_lease_has_seen(store: &dyn Upkeep) {
+fn undoes_what_a_lease_has_seen(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let old = put_all(store, 2);
+    let old = put_all(size, store, 2);
     let lease = store.lease();
     store.touch(&old[0]).unwrap();
-    let mut new = put_all(store, 3);
+    let mut new = put_all(size, store, 3);
     store.mark(&new[..1], Mark { uses: 1, pins: 0 }).unwrap();
-    let uncommitted = &blocks(1)[0];
+    let uncommitted = &blocks(size, 1)[0];
     store.put(uncommitted).unwrap();
     new.push(uncommitted.id());
     let other = store.lease();
-    assert_eq!(store.undo(&lease).unwrap(), 0, "another lease lives");
+    assert_eq!(store.undo(&lease).unwrap().blocks, 0, "another lease lives");
     drop(other);
-    assert_eq!(store.undo(&lease).unwrap(), 3);
+    assert_eq!(store.undo(&lease).unwrap().blocks, 3);
     assert_eq!(
         (held(store, &old), held(store, &new)),
         (vec![true; 2], vec![true, false, false, false])
     );
 }
 
-fn remembers_uses(store: &dyn Upkeep) {
+fn remembers_uses(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let block = &blocks(1)[0];
+    let block = &blocks(size, 1)[0];
     let id = block.id();
     store.mark(&[id, id], Mark { uses: 1, pins: 0 }).unwrap();
     assert_eq!(store.uses(&id).unwrap(), UseCount { uses: 2, pins: 0 }, "though it is not here");
     store.put(block).unwrap();
-    assert_eq!(store.evict(1, 9, false).unwrap(), 0);
-    assert_eq!(store.evict(2, 9, false).unwrap(), 1);
+    assert_eq!(store.evict(1, 9, false).unwrap().blocks, 0);
+    assert_eq!(store.evict(2, 9, false).unwrap().blocks, 1);
     assert_eq!(store.uses(&id).unwrap().uses, 2);
     let expected = HashMap::from([(id, UseCount { uses: 1, pins: 0 })]);
     assert_eq!(store.recount(&expected).unwrap(), 1);
@@ -193,9 +221,9 @@ fn remembers_uses(store: &dyn Upkeep) {
     assert_eq!(store.uses(&id).unwrap().uses, 1);
 }
 
-fn walks_over_everything_once(store: &dyn Upkeep) {
+fn walks_over_everything_once(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let ids: HashSet<BlockId> = put_all(store, 7).into_iter().collect();
+    let ids: HashSet<BlockId> = put_all(size, store, 7).into_iter().collect();
     let (mut place, mut found) = (0, Vec::new());
     loop {
         let part = store.walk(place, 3).unwrap();
@@ -205,14 +233,14 @@ fn walks_over_everything_once(store: &dyn Upkeep) {
     }
     assert_eq!((found.len(), found.into_iter().collect::<HashSet<_>>()), (7, ids));
     for (place, id) in store.walk(0, 7).unwrap() {
-        assert_eq!(store.locate(&id).unwrap(), Some(Located { place, len: BLOCK }));
+        assert_eq!(store.locate(&id).unwrap(), Some(Located { place, len: size.len() as u64 }));
     }
     assert_eq!(store.locate(&BlockId::of(b"absent")).unwrap(), None);
 }
 
-fn sketches_what_is_held(store: &dyn Upkeep) {
+fn sketches_what_is_held(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let ids = put_all(store, 7);
+    let ids = put_all(size, store, 7);
     store.mark(&ids[..3], Mark { uses: 2, pins: 0 }).unwrap();
     store.mark(&ids[2..4], Mark { uses: 1, pins: 1 }).unwrap();
     let sketch = store.sketch(4, 1_000).unwrap();
@@ -223,9 +251,9 @@ fn sketches_what_is_held(store: &dyn Upkeep) {
     assert!(sum(|cell| cell.looked) >= 7);
 }
 
-fn keeps_digests_as_long_as_blocks(store: &dyn Upkeep) {
+fn keeps_digests_as_long_as_blocks(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let blocks = blocks(3);
+    let blocks = blocks(size, 3);
     for block in &blocks {
         store.put(block).unwrap();
     }
@@ -247,15 +275,15 @@ fn keeps_digests_as_long_as_blocks(store: &dyn Upkeep) {
     store.mark(&[blocks[0].id()], Mark { uses: 1, pins: 0 }).unwrap();
     store.commit().unwrap();
     assert_eq!(found(0), Some(some));
-    assert_eq!(store.evict(0, 9, false).unwrap(), 2);
+    assert_eq!(store.evict(0, 9, false).unwrap().blocks, 2);
     assert_eq!((found(0), found(1)), (Some(some), None), "they go with the block");
     store.put(&blocks[1]).unwrap();
     assert_eq!(found(1), None);
 }
 
-fn keeps_popularity_as_long_as_blocks(store: &dyn Upkeep) {
+fn keeps_popularity_as_long_as_blocks(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let blocks = blocks(3);
+    let blocks = blocks(size, 3);
     for block in &blocks {
         store.put(block).unwrap();
     }
@@ -278,7 +306,7 @@ fn keeps_popularity_as_long_as_blocks(store: &dyn Upkeep) {
     assert_eq!((told(&one), told(&two)), (7, 0));
     // It goes with the block, and does not come back with it.
     store.set_popularity(&[(two, 3)]).unwrap();
-    assert_eq!(store.evict(u32::MAX, 9, false).unwrap(), 3);
+    assert_eq!(store.evict(u32::MAX, 9, false).unwrap().blocks, 3);
     assert_eq!((told(&one), told(&two)), (0, 0));
     assert!(!store.is_any_popular().unwrap());
     store.set_popularity(&[(one, 4)]).unwrap();
@@ -286,107 +314,82 @@ fn keeps_popularity_as_long_as_blocks(store: &dyn Upkeep) {
     assert_eq!(told(&one), 0);
 }
 
-fn takes_the_least_popular_of_equal_use_first(store: &dyn Upkeep) {
+fn takes_the_least_popular_of_equal_use_first(size: BlockSize, store: &dyn Upkeep) {
     clear(store);
-    let ids = put_all(store, 5);
+    let ids = put_all(size, store, 5);
     store.set_popularity(&[(ids[0], 2), (ids[1], 1), (ids[3], 255), (ids[4], 1)]).unwrap();
     store.touch(&ids[1]).unwrap();
     store.mark(&ids[2..3], Mark { uses: 1, pins: 0 }).unwrap();
     let mut order = Vec::new();
     for _ in 0..5 {
         let before = held(store, &ids);
-        assert_eq!(store.evict(u32::MAX, 1, false).unwrap(), 1);
+        assert_eq!(store.evict(u32::MAX, 1, false).unwrap().blocks, 1);
         let after = held(store, &ids);
         order.extend((0..5).filter(|at| before[*at] && !after[*at]));
     }
     assert_eq!(order, [4, 1, 0, 3, 2], "uses, then popularity, then the last use");
 }
 
-fn slabs(folder: &tempfile::TempDir) -> SlabStore {
+/// Whatever has to go for it.
+fn makes_room_by_bytes(size: BlockSize, store: &dyn Upkeep) {
+    clear(store);
+    let room = room_of(size);
+    let ids = put_all(size, store, 5);
+    store.mark(&ids[..1], Mark { uses: 1, pins: 1 }).unwrap();
+    store.mark(&ids[1..2], Mark { uses: 7, pins: 0 }).unwrap();
+    let removed = |blocks| Removed { blocks, bytes: blocks * room };
+    assert_eq!(store.make_room(0).unwrap(), removed(0));
+    assert_eq!(store.make_room(room + 1).unwrap(), removed(2));
+    assert_eq!(held(store, &ids), [true, true, false, false, true]);
+    assert_eq!(store.evict(0, 9, true).unwrap(), removed(1), "it stays");
+    assert_eq!(store.make_room(u64::MAX).unwrap(), removed(2), "the pinned one does not go");
+    assert_eq!(store.census().unwrap().bytes, room);
+}
+
+pub(super) fn slabs(folder: &tempfile::TempDir) -> SlabStore {
     SlabStore::open(Arc::new(Folder::open(folder.path()).unwrap())).unwrap()
 }
 
 #[test]
 fn every_store_keeps_up() {
-    let folder = tempfile::tempdir().unwrap();
-    keeps_up(&MemoryStore::new());
-    keeps_up(&slabs(&folder));
-    keeps_up(&CachedStore::new(MemoryStore::new(), 3));
-    keeps_up(&QuotaStore::new(MemoryStore::new(), u64::MAX).unwrap());
+    for size in BlockSize::ALL {
+        keeps_up(size, &MemoryStore::new());
+        keeps_up(size, &slabs(&tempfile::tempdir().unwrap()));
+        keeps_up(size, &CachedStore::new(MemoryStore::new(), 3));
+        keeps_up(size, &QuotaStore::new(MemoryStore::new(), u64::MAX).unwrap());
+    }
 }
 
 #[test]
 fn a_slab_store_on_a_simulated_disk_keeps_the_contract() {
     let store = || SlabStore::open(Arc::new(super::fault::FaultDisk::default())).unwrap();
-    keeps_the_contract(&store());
-    keeps_up(&store());
+    for size in BlockSize::ALL {
+        keeps_the_contract(size, &store());
+        keeps_up(size, &store());
+    }
 }
 
 #[test]
 fn quota_store_keeps_the_contract() {
-    keeps_the_contract(&QuotaStore::new(MemoryStore::new(), u64::MAX).unwrap());
+    for size in BlockSize::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        keeps_the_contract(size, &QuotaStore::new(slabs(&folder), u64::MAX).unwrap());
+    }
 }
 
 const BLOCK: u64 = 131_072;
-
-#[test]
-fn a_quota_holds_within_a_block_under_a_flood() {
-    let folder = tempfile::tempdir().unwrap();
-    let limit = 10 * BLOCK + 5;
-    let store = QuotaStore::new(slabs(&folder), limit).unwrap();
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for block in &blocks(30) {
-                    assert!(store.put(block).unwrap());
-                    assert!(store.census().unwrap().bytes <= limit);
-                    // Evicted already or whole, nothing in between.
-                    if let Some(found) = store.get(&block.id()).unwrap() {
-                        assert_eq!(&found, block);
-                    }
-                }
-            });
-        }
-    });
-    let slab = folder.path().join("000000.slab");
-    assert!(std::fs::metadata(slab).unwrap().len() <= 20 * BLOCK, "slots are used again");
-}
-
-#[test]
-fn a_quota_refuses_what_it_cannot_make_room_for() {
-    let store = QuotaStore::new(MemoryStore::new(), 3 * BLOCK).unwrap();
-    let pinned = put_all(&store, 2);
-    store.mark(&pinned, Mark { uses: 1, pins: 1 }).unwrap();
-    let lease = store.lease();
-    let blocks = blocks(3);
-    store.put(&blocks[0]).unwrap();
-    let error = store.put(&blocks[1]).unwrap_err();
-    assert!(matches!(error, StoreError::Full { limit } if limit == 3 * BLOCK));
-    assert_eq!(store.census().unwrap().blocks, 3);
-    drop(lease);
-    store.put(&blocks[1]).unwrap();
-    assert_eq!(held(&store, &[blocks[0].id(), blocks[1].id()]), [false, true]);
-}
-
-#[test]
-fn a_smaller_limit_evicts_when_the_store_opens() {
-    let store = MemoryStore::new();
-    put_all(&store, 5);
-    let store = QuotaStore::new(store, 2 * BLOCK).unwrap();
-    assert_eq!(store.census().unwrap().blocks, 2);
-}
 
 #[test]
 fn taking_blocks_out_punches_holes() {
     use std::os::unix::fs::MetadataExt;
     let folder = tempfile::tempdir().unwrap();
     let store = slabs(&folder);
-    let ids = put_all(&store, 32);
+    let ids = put_all(BlockSize::Native, &store, 32);
     let blocks = || std::fs::metadata(folder.path().join("000000.slab")).unwrap().blocks();
     let before = blocks();
-    assert_eq!(store.remove_unused(&ids[..16]).unwrap(), 16);
+    assert_eq!(store.remove_unused(&ids[..16]).unwrap().blocks, 16);
     assert!(blocks() <= before / 2 + 16, "{before} before, {} after", blocks());
-    put_all(&store, 16);
+    put_all(BlockSize::Native, &store, 16);
     assert_eq!(std::fs::metadata(folder.path().join("000000.slab")).unwrap().len(), 32 * BLOCK);
 }
 
@@ -394,7 +397,7 @@ fn taking_blocks_out_punches_holes() {
 fn a_pack_is_adopted_in_place_and_never_written() {
     let folder = tempfile::tempdir().unwrap();
     let pack = folder.path().join("pack.off");
-    let blocks = blocks(5);
+    let blocks = blocks(BlockSize::Native, 5);
     let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.contents().to_vec()).collect();
     std::fs::write(&pack, &bytes).unwrap();
     let home = tempfile::tempdir().unwrap();
@@ -413,34 +416,10 @@ fn a_pack_is_adopted_in_place_and_never_written() {
     assert_eq!(store.file_of(first + 1, 4).unwrap(), None);
     assert_eq!(store.get(&blocks[4].id()).unwrap().as_ref(), Some(&blocks[4]));
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "only the index is new");
-    put_all(&store, 1);
+    put_all(BlockSize::Native, &store, 1);
     store.mark(&[blocks[0].id()], Mark { uses: 1, pins: 0 }).unwrap();
-    assert_eq!(store.evict(0, 100, false).unwrap(), 5);
+    assert_eq!(store.evict(0, 100, false).unwrap().blocks, 5);
     assert_eq!(std::fs::read(&pack).unwrap(), bytes, "evicting forgets, it does not write");
     std::fs::write(&pack, vec![0; bytes.len()]).unwrap();
     assert!(matches!(store.get(&blocks[0].id()), Err(StoreError::Damaged { .. })));
-}
-
-#[test]
-fn making_room_goes_on_when_the_coldest_blocks_warm_up() {
-    let disk = super::fault::FaultDisk::default();
-    let store = QuotaStore::new(SlabStore::open(Arc::new(disk)).unwrap(), 48 * BLOCK).unwrap();
-    for round in 0..40 {
-        let cold = put_all(&store, 48);
-        let lease = store.lease();
-        let new = blocks(8);
-        // The one evicts the very blocks that the other is about to use.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for id in &cold[..32] {
-                    store.touch(id).unwrap();
-                    std::thread::sleep(Duration::from_micros(25 * round));
-                }
-            });
-            for block in &new {
-                assert!(store.put(block).unwrap());
-            }
-        });
-        drop(lease);
-    }
 }

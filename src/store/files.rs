@@ -1,8 +1,8 @@
 //! The files of a slab store: slots in slab files of our own, and packs that are read in place.
 //!
-//! A bounded number of them is open at a time. Slabs of our own count up from 0. A pack that was
-//! adopted gets slab numbers from 2^40 on, a run of them, so that its blocks have slot numbers
-//! like all others; it is never written to.
+//! A bounded number of them is open at a time. Which slabs have which numbers, `places.rs` says. A
+//! pack that was adopted gets a run of slab numbers, so that its blocks have slot numbers like all
+//! others; it is never written to.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,13 +16,8 @@ use lru::LruCache;
 use crate::limits::{BLOCK_LEN, MAX_OPEN_SLABS, SLOTS_PER_SLAB};
 
 use super::index::{Entry, Pack};
+use super::places::{FOREIGN_SLAB, Region, slab_name};
 use super::{Disk, DiskFile, StoreError};
-
-/// The first slab that is not ours.
-const FOREIGN_SLAB: u64 = 1 << 40;
-
-/// The first slot that is not ours.
-pub(super) const FOREIGN_SLOT: u64 = FOREIGN_SLAB * SLOTS_PER_SLAB;
 
 #[derive(Debug)]
 pub(super) struct Files {
@@ -70,7 +65,8 @@ impl Files {
 
     /// Gives the bytes of free slots back to the disk.
     pub(super) fn punch(&self, slots: &[u64]) -> Result<(), StoreError> {
-        for slot in slots.iter().filter(|slot| **slot < FOREIGN_SLOT) {
+        let is_ours = |slot: &&u64| matches!(Region::of(**slot), Region::Native | Region::Legacy);
+        for slot in slots.iter().filter(is_ours) {
             let Place { file, offset } = self.place(*slot);
             let punched = self.file(file)?.punch(offset, self.slot_len);
             punched.map_err(|error| self.failed("free a slot of", file, error))?;
@@ -125,8 +121,12 @@ impl Files {
     pub(super) fn of_exactly(&self, slot: u64, slots: u64) -> Result<Option<PathBuf>, StoreError> {
         let Place { file, offset } = self.place(slot);
         let len = slots * self.slot_len;
-        // A slab of ours that is not full grows; what is told of it now is wrong soon.
-        let is_whole = file >= FOREIGN_SLAB || slots == SLOTS_PER_SLAB;
+        let is_whole = match Region::of(slot) {
+            // A slab of ours that is not full grows; what is told of it now is wrong soon.
+            Region::Native => slots == SLOTS_PER_SLAB,
+            Region::Foreign => true,
+            Region::Legacy | Region::Mini | Region::Nano => false,
+        };
         if offset != 0 || !is_whole {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl Files {
     }
 
     fn pack_of(&self, slab: u64) -> Option<Pack> {
-        if slab < FOREIGN_SLAB {
+        if Region::of(slab.saturating_mul(SLOTS_PER_SLAB)) != Region::Foreign {
             return None;
         }
         let packs = self.packs.read().unwrap_or_else(PoisonError::into_inner);
@@ -146,13 +146,13 @@ impl Files {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = open.try_get_or_insert(number, || match self.pack_of(number) {
             Some(pack) => self.disk.open_foreign(Path::new(&pack.path)),
-            None => self.disk.open(&name(number)),
+            None => self.disk.open(&slab_name(number)),
         });
         opened.cloned().map_err(|error| self.failed("open", number, error))
     }
 
     fn path(&self, file: u64) -> PathBuf {
-        self.pack_of(file).map_or_else(|| self.disk.path(&name(file)), |pack| pack.path.into())
+        self.pack_of(file).map_or_else(|| self.disk.path(&slab_name(file)), |pack| pack.path.into())
     }
 
     fn failed(&self, attempt: &'static str, file: u64, source: io::Error) -> StoreError {
@@ -161,6 +161,9 @@ impl Files {
 
     /// A slot in words.
     pub(super) fn describe(&self, slot: u64) -> String {
+        if Region::of(slot).in_index().is_some() {
+            return "in the index".into();
+        }
         let Place { file, offset } = self.place(slot);
         format!("{}, slot {}", self.path(file).display(), offset / self.slot_len)
     }
@@ -169,9 +172,4 @@ impl Files {
 /// The first slab after those of a pack.
 const fn end_slab(pack: &Pack) -> u64 {
     pack.first_slab + pack.blocks.div_ceil(SLOTS_PER_SLAB)
-}
-
-/// The name of a slab file of our own.
-pub(super) fn name(slab: u64) -> String {
-    format!("{slab:06}.slab")
 }

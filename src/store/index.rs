@@ -1,39 +1,42 @@
-//! The index of a slab store: which block is in which slot, and how much it is needed.
+//! The index of a slab store: which block is in which place, and how much it is needed; and short
+//! blocks themselves.
 //!
 //! One redb database; each change is a single two-phase transaction (blocks are somebody else's
 //! data, so a checksum alone must not be trusted to pick the right root):
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | `"format"` | version of this layout, 2 |
+//! | `meta` | `"format"` | version of this layout, 3 |
 //! | `meta` | `"clock"` | the next moment |
-//! | `blocks` | block id, 32 bytes | slot number, bytes of the block, when put, when used last |
-//! | `slots` | slot number | block id |
-//! | `free` | slot number | nothing: the slot was used once and is free |
+//! | `blocks` | block id, 32 bytes | place, bytes of the block, when put, when used last |
+//! | `mini`, `nano` | block id | the 1,000 or 136 bytes of a short block |
+//! | `slots` | place | block id |
+//! | `free` | place | nothing: it was used once and is free |
 //! | `uses` | block id | how many URLs use the block, how many of them are pinned |
 //! | `popular` | block id | how popular a block is that is here; 0 is left out |
-//! | `cold` | uses, popularity, when used last, slot number | nothing: blocks in the order of eviction |
-//! | `damaged` | block id | slot number, which is not used again |
+//! | `cold` | uses, popularity, when used last, place | nothing: blocks in the order of eviction |
+//! | `damaged` | block id | place, which is not used again |
 //! | `digests` | block id | SHA-1 and Merkle root of a block that is here, 8 bytes of SHA-256 over all |
 //! | `packs` | number of the first slab | path and blocks of a pack that is read in place |
 //!
-//! Slot `n` is the `n % 1024`-th of slab `n / 1024`. Moments count puts and uses over the life of
+//! Places are numbers (`places.rs`): slot `n` is the `n % 1024`-th of slab `n / 1024`, and short blocks
+//! have numbers of which no slab is long enough. Moments count puts and uses over the life of
 //! the store; no clock is read. `uses` holds for blocks that are not here as well, so that one
 //! that comes back is worth what it was. Pinned blocks are not in `cold`.
 //!
-//! Format 1 had no `popular`, and keys of `cold` without it. An index of format 1 is brought to
-//! format 2 when it is opened (`migration.rs`).
+//! Format 2 had no `mini` and `nano`; format 1 had no `popular` either, and keys of `cold` without it.
+//! An index of an older format is brought to this one when it is opened (`migration.rs`).
 
 mod backend;
 mod digests;
 mod migration;
 mod popularity;
+mod reading;
 mod sketch;
 mod tables;
 
-use redb::{
-    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError,
-};
+use bytes::Bytes;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use backend::Backend;
 use tables::Tables;
@@ -41,15 +44,18 @@ use tables::Tables;
 use crate::id::BlockId;
 use crate::limits::INDEX_CACHE_LEN;
 
+use super::places::{Region, first_slab_names};
 use super::{Disk, DiskFile, Mark, StoreError, UseCount};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 const NAME: &str = "index.redb";
 const NEW_NAME: &str = "index.redb.new";
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<&[u8; 32], (u64, u32, u64, u64)> = TableDefinition::new("blocks");
+const MINI: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("mini");
+const NANO: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("nano");
 const SLOTS: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("slots");
 const FREE: TableDefinition<u64, ()> = TableDefinition::new("free");
 const USES: TableDefinition<&[u8; 32], (u32, u32)> = TableDefinition::new("uses");
@@ -85,6 +91,26 @@ pub(super) struct Pack {
 #[derive(Debug)]
 pub(super) struct Index(Database);
 
+/// How much is taken out at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Most {
+    /// So many blocks.
+    Blocks(u64),
+    /// Blocks that make so many bytes of room.
+    Bytes(u64),
+}
+
+/// How many blocks there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) blocks: u64,
+    /// Of these the ones of 1,000 bytes that are kept here.
+    pub(super) mini: u64,
+    /// Of these the ones of 136 bytes that are kept here.
+    pub(super) nano: u64,
+    pub(super) damaged: u64,
+}
+
 impl Index {
     /// Opens the index on `disk`, and creates it if there is none.
     ///
@@ -96,8 +122,10 @@ impl Index {
             move |source| StoreError::Io { attempt, path, source }
         };
         if !disk.exists(NAME).map_err(io("look for"))? {
-            if disk.exists(&super::files::name(0)).map_err(io("look for"))? {
-                return Err(StoreError::Lost { path: disk.path(NAME) });
+            for slab in first_slab_names() {
+                if disk.exists(&slab).map_err(io("look for"))? {
+                    return Err(StoreError::Lost { path: disk.path(NAME) });
+                }
             }
             let file = disk.open(NEW_NAME).map_err(io("create"))?;
             file.set_len(0).map_err(io("create"))?;
@@ -133,7 +161,7 @@ impl Index {
             }),
             Some(found) if found > FORMAT => Err(StoreError::Version { found, known: FORMAT }),
             Some(FORMAT) => Ok(()),
-            Some(_) => self.migrate(),
+            Some(found) => self.migrate(found),
         }
     }
 
@@ -146,161 +174,12 @@ impl Index {
         })
     }
 
-    pub(super) fn entry(&self, id: &BlockId) -> Result<Option<Entry>, StoreError> {
-        self.read(|transaction| {
-            let found = transaction.open_table(BLOCKS)?.get(id.as_bytes())?;
-            Ok(found.map(|value| entry(value.value())))
-        })
-    }
-
-    pub(super) fn is_damaged(&self, id: &BlockId) -> Result<bool, StoreError> {
-        self.read(|transaction| Ok(transaction.open_table(DAMAGED)?.get(id.as_bytes())?.is_some()))
-    }
-
-    /// All blocks in quarantine.
-    pub(super) fn damaged(&self) -> Result<Vec<BlockId>, StoreError> {
-        self.read(|transaction| {
-            let damaged = transaction.open_table(DAMAGED)?;
-            damaged.iter()?.map(|item| Ok(BlockId::from_bytes(*item?.0.value()))).collect()
-        })
-    }
-
-    pub(super) fn uses(&self, id: &BlockId) -> Result<UseCount, StoreError> {
-        self.read(|transaction| {
-            let found = transaction.open_table(USES)?.get(id.as_bytes())?;
-            let (uses, pins) = found.map_or((0, 0), |value| value.value());
-            Ok(UseCount { uses, pins })
-        })
-    }
-
-    /// The block in a slot, with its entry; `None` if the slot is free.
-    pub(super) fn at(&self, slot: u64) -> Result<Option<(BlockId, Entry)>, StoreError> {
-        self.read(|transaction| {
-            let Some(id) = transaction.open_table(SLOTS)?.get(slot)?.map(|id| *id.value()) else {
-                return Ok(None);
-            };
-            let found = transaction.open_table(BLOCKS)?.get(&id)?;
-            Ok(found.map(|value| (BlockId::from_bytes(id), entry(value.value()))))
-        })
-    }
-
-    /// Up to `most` blocks in the order of their slots, from `slot` on.
-    pub(super) fn from(&self, slot: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
-        self.read(|transaction| {
-            let slots = transaction.open_table(SLOTS)?;
-            let mut found = Vec::new();
-            for item in slots.range(slot..)?.take(most) {
-                let (slot, id) = item?;
-                found.push((slot.value(), BlockId::from_bytes(*id.value())));
-            }
-            Ok(found)
-        })
-    }
-
-    /// One more than the highest slot below `limit` that is or was in use.
-    pub(super) fn end(&self, limit: u64) -> Result<u64, StoreError> {
-        self.read(|transaction| {
-            let last = |slot: Option<u64>| slot.map_or(0, |slot| slot + 1);
-            let slots = transaction.open_table(SLOTS)?;
-            let used = slots.range(..limit)?.next_back().transpose()?.map(|item| item.0.value());
-            let free = transaction.open_table(FREE)?.last()?.map(|item| item.0.value());
-            let mut end = last(used).max(last(free));
-            for bad in transaction.open_table(DAMAGED)?.iter()? {
-                end =
-                    end.max(Some(bad?.1.value()).filter(|slot| *slot < limit).map_or(0, |s| s + 1));
-            }
-            Ok(end)
-        })
-    }
-
-    /// The next moment.
-    pub(super) fn clock(&self) -> Result<u64, StoreError> {
-        self.read(|transaction| {
-            Ok(transaction.open_table(META)?.get("clock")?.map_or(0, |clock| clock.value()))
-        })
-    }
-
-    /// Up to `most` free slots, from `slot` on.
-    pub(super) fn free(&self, slot: u64, most: usize) -> Result<Vec<u64>, StoreError> {
-        self.read(|transaction| {
-            let free = transaction.open_table(FREE)?;
-            free.range(slot..)?.take(most).map(|item| Ok(item?.0.value())).collect()
-        })
-    }
-
-    /// Blocks held and blocks damaged.
-    pub(super) fn counts(&self) -> Result<(u64, u64), StoreError> {
-        self.read(|transaction| {
-            let blocks = transaction.open_table(BLOCKS)?.len()?;
-            Ok((blocks, transaction.open_table(DAMAGED)?.len()?))
-        })
-    }
-
-    /// How many blocks are used by how many URLs: pairs of (uses, blocks).
-    pub(super) fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
-        self.read(|transaction| {
-            let blocks = transaction.open_table(BLOCKS)?;
-            let mut counts = std::collections::BTreeMap::new();
-            let mut shared = 0;
-            for item in transaction.open_table(USES)?.iter()? {
-                let (id, count) = item?;
-                if count.value().0 > 0 && blocks.get(id.value())?.is_some() {
-                    *counts.entry(count.value().0).or_insert(0) += 1;
-                    shared += 1;
-                }
-            }
-            let unused = blocks.len()? - shared;
-            Ok((unused > 0).then_some((0, unused)).into_iter().chain(counts).collect())
-        })
-    }
-
-    /// Blocks put since a moment that no URL uses, with their slots. This looks at all blocks.
-    pub(super) fn put_since(&self, moment: u64) -> Result<Vec<(BlockId, u64)>, StoreError> {
-        self.read(|transaction| {
-            let uses = transaction.open_table(USES)?;
-            let mut found = Vec::new();
-            for item in transaction.open_table(BLOCKS)?.iter()? {
-                let (id, value) = item?;
-                let entry = entry(value.value());
-                if entry.put >= moment && uses.get(id.value())?.is_none() {
-                    found.push((BlockId::from_bytes(*id.value()), entry.slot));
-                }
-            }
-            Ok(found)
-        })
-    }
-
-    /// Blocks in the order of eviction: those used by at most `uses` URLs, last used before
-    /// `moment`, up to `most`.
-    pub(super) fn cold(
-        &self,
-        uses: u32,
-        moment: u64,
-        most: usize,
-    ) -> Result<Vec<(BlockId, u64)>, StoreError> {
-        self.read(|transaction| {
-            let slots = transaction.open_table(SLOTS)?;
-            let mut found = Vec::new();
-            for item in
-                transaction.open_table(COLD)?.range(..=(uses, u8::MAX, u64::MAX, u64::MAX))?
-            {
-                let (.., last, slot) = item?.0.value();
-                if found.len() >= most {
-                    break;
-                }
-                if let (true, Some(id)) = (last < moment, slots.get(slot)?) {
-                    found.push((BlockId::from_bytes(*id.value()), slot));
-                }
-            }
-            Ok(found)
-        })
-    }
-
-    /// Adds blocks and enters uses, all or none. A damaged block that is added is damaged no
-    /// longer.
+    /// Adds blocks, with the contents of those that are kept here, and enters uses, all or none. A
+    /// damaged block that is added is damaged no longer.
     pub(super) fn add(
         &self,
         added: &[(BlockId, Entry)],
+        contents: &HashMap<BlockId, Bytes>,
         used: &HashMap<BlockId, u64>,
         clock: u64,
     ) -> Result<(), StoreError> {
@@ -310,6 +189,9 @@ impl Index {
                 tables.forget(id)?;
                 tables.enter(id, *entry)?;
                 tables.damaged.remove(id.as_bytes())?;
+                if let Some(contents) = contents.get(id) {
+                    tables.keep(id, *entry, contents)?;
+                }
             }
             for (id, moment) in used {
                 if let Some(entry) = tables.forget(id)? {
@@ -337,13 +219,9 @@ impl Index {
         })
     }
 
-    /// Takes blocks out, where they are still in the slot given. The slots of our own slabs
-    /// (those below `own`) become free. The slots freed.
-    pub(super) fn remove(
-        &self,
-        removed: &[(BlockId, u64)],
-        own: u64,
-    ) -> Result<Vec<u64>, StoreError> {
+    /// Takes blocks out, where they are still in the place given. Places that are ours become free.
+    /// The places freed.
+    pub(super) fn remove(&self, removed: &[(BlockId, u64)]) -> Result<Vec<u64>, StoreError> {
         self.write("remove blocks from", |tables| {
             let mut freed = Vec::new();
             for (id, slot) in removed {
@@ -351,7 +229,7 @@ impl Index {
                     continue;
                 }
                 tables.lose(id)?;
-                if *slot < own {
+                if Region::of(*slot) != Region::Foreign {
                     tables.free.insert(slot, ())?;
                 }
                 freed.push(*slot);

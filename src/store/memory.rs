@@ -10,13 +10,13 @@ use rand::seq::SliceRandom;
 
 use crate::id::BlockId;
 use crate::limits::BLOCK_LEN;
-use crate::off::Block;
+use crate::off::{Block, BlockSize};
 
 use super::lease::Leases;
 use super::sketch::plan;
 use super::{
-    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Sketch, SketchCell, StoreCensus,
-    StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Removed, Sketch, SketchCell,
+    StoreCensus, StoreError, Upkeep, UseCount, room_of,
 };
 
 /// Blocks in a map. Nothing survives the process, so `commit` has nothing to do.
@@ -73,12 +73,39 @@ impl State {
         self.uses(id).pins == 0 && self.blocks.get(id).is_some_and(|held| held.used < floor)
     }
 
-    fn take(&mut self, ids: &[BlockId]) -> u64 {
+    fn take(&mut self, ids: &[BlockId]) -> Removed {
+        let mut removed = Removed::default();
         for id in ids {
             self.digests.remove(id);
             self.popularity.remove(id);
+            if let Some(held) = self.blocks.remove(id) {
+                removed += held.room();
+            }
         }
-        ids.iter().filter(|id| self.blocks.remove(id).is_some()).count() as u64
+        removed
+    }
+
+    /// What may go, in the order of eviction.
+    fn cold(&self, uses: u32, floor: u64) -> Vec<BlockId> {
+        let blocks = self.blocks.iter();
+        let ranked = blocks
+            .map(|(id, held)| (self.uses(id).uses, self.popularity(id), held.used, *id))
+            .filter(|(count, .., id)| *count <= uses && self.may_go(id, floor));
+        let mut cold: Vec<_> = ranked.collect();
+        cold.sort_unstable();
+        cold.into_iter().map(|(.., id)| id).collect()
+    }
+
+    fn room_of(&self, ids: &[BlockId]) -> Removed {
+        let mut room = Removed::default();
+        ids.iter().filter_map(|id| self.blocks.get(id)).for_each(|held| room += held.room());
+        room
+    }
+}
+
+impl Held {
+    fn room(&self) -> Removed {
+        Removed { blocks: 1, bytes: room_of(self.block.size()) }
     }
 }
 
@@ -103,8 +130,10 @@ impl BlockStore for MemoryStore {
         Ok(())
     }
 
-    fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError> {
-        let mut ids: Vec<BlockId> = self.state().blocks.keys().copied().collect();
+    fn draws(&self, size: BlockSize, seed: u64) -> Result<Draws<'_>, StoreError> {
+        let state = self.state();
+        let of_size = state.blocks.values().filter(|held| held.block.size() == size);
+        let mut ids: Vec<BlockId> = of_size.map(|held| held.block.id()).collect();
         ids.sort_unstable();
         ids.shuffle(&mut StdRng::seed_from_u64(seed));
         Ok(Box::new(ids.into_iter().map(Ok)))
@@ -123,7 +152,7 @@ impl BlockStore for MemoryStore {
 
     fn census(&self) -> Result<StoreCensus, StoreError> {
         let state = self.state();
-        let bytes = state.blocks.values().map(|held| held.block.size().len() as u64).sum();
+        let bytes = state.blocks.values().map(|held| held.room().bytes).sum();
         Ok(StoreCensus { blocks: state.blocks.len() as u64, bytes, damaged: 0 })
     }
 
@@ -172,7 +201,7 @@ impl Upkeep for MemoryStore {
         Ok(wrong)
     }
 
-    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<Removed, StoreError> {
         let floor = self.leases.floor();
         let mut state = self.state();
         let unused = |id: &&BlockId| state.uses(id).uses == 0 && state.may_go(id, floor);
@@ -180,10 +209,10 @@ impl Upkeep for MemoryStore {
         Ok(state.take(&victims))
     }
 
-    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+    fn undo(&self, lease: &Lease) -> Result<Removed, StoreError> {
         let mut state = self.state();
         if !lease.is_alone() {
-            return Ok(0);
+            return Ok(Removed::default());
         }
         let new = state.blocks.iter().filter(|(_, held)| held.put >= lease.start());
         let victims: Vec<BlockId> =
@@ -198,19 +227,25 @@ impl Upkeep for MemoryStore {
         Ok(())
     }
 
-    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<Removed, StoreError> {
         let floor = self.leases.floor();
         let mut state = self.state();
-        let mut cold: Vec<_> = state
-            .blocks
-            .iter()
-            .map(|(id, held)| (state.uses(id).uses, state.popularity(id), held.used, *id))
-            .filter(|(count, .., id)| *count <= uses && state.may_go(id, floor))
-            .collect();
-        cold.sort_unstable();
-        cold.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-        let victims: Vec<BlockId> = cold.into_iter().map(|(.., id)| id).collect();
-        Ok(if dry { victims.len() as u64 } else { state.take(&victims) })
+        let mut victims = state.cold(uses, floor);
+        victims.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Ok(if dry { state.room_of(&victims) } else { state.take(&victims) })
+    }
+
+    fn make_room(&self, bytes: u64) -> Result<Removed, StoreError> {
+        let floor = self.leases.floor();
+        let mut state = self.state();
+        let mut removed = Removed::default();
+        for victim in state.cold(u32::MAX, floor) {
+            if removed.bytes >= bytes {
+                break;
+            }
+            removed += state.take(&[victim]);
+        }
+        Ok(removed)
     }
 
     fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {

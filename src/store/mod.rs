@@ -21,6 +21,7 @@ mod lease;
 mod memory;
 #[cfg(test)]
 mod model;
+mod places;
 mod quota;
 mod shuffle;
 mod sketch;
@@ -31,7 +32,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::id::{BlockId, MerkleRoot, PieceHash};
-use crate::off::Block;
+use crate::limits::{BLOCK_LEN, INDEXED_BLOCK_COST};
+use crate::off::{Block, BlockSize};
 
 pub use cache::CachedStore;
 pub use disk::{Disk, DiskFile, Folder};
@@ -65,10 +67,10 @@ pub trait BlockStore: Send + Sync {
     /// Makes everything put so far durable.
     fn commit(&self) -> Result<(), StoreError>;
 
-    /// Draws blocks uniformly at random without repetition, among those held now and not put
-    /// after this call, in an order that depends on `seed` alone. Each draw takes constant time
-    /// and memory however many blocks are held.
-    fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError>;
+    /// Draws blocks of one size uniformly at random without repetition, among those held now and
+    /// not put after this call, in an order that depends on `seed` alone. Each draw takes constant
+    /// time and memory however many blocks are held, of this size or others.
+    fn draws(&self, size: BlockSize, seed: u64) -> Result<Draws<'_>, StoreError>;
 
     /// Counts a block as used now. `false` if it is not held.
     fn touch(&self, id: &BlockId) -> Result<bool, StoreError>;
@@ -113,21 +115,25 @@ pub trait Upkeep: BlockStore {
     /// Makes `expected` all uses there are, and says how many blocks were worth something else.
     fn recount(&self, expected: &HashMap<BlockId, UseCount>) -> Result<u64, StoreError>;
 
-    /// Takes those of `ids` out that no URL uses: how many.
-    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError>;
+    /// Takes those of `ids` out that no URL uses.
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<Removed, StoreError>;
 
-    /// Takes out what was put under a lease and no URL uses: how many. For a put that has failed.
-    /// While other leases live nothing happens, because nobody knows whose blocks they are.
-    fn undo(&self, lease: &Lease) -> Result<u64, StoreError>;
+    /// Takes out what was put under a lease and no URL uses. For a put that has failed. While other
+    /// leases live nothing happens, because nobody knows whose blocks they are.
+    fn undo(&self, lease: &Lease) -> Result<Removed, StoreError>;
 
     /// Remembers how popular blocks are, all at once and durably, of those that are held and as
     /// long as they are held. The last word counts: 0 is to forget it.
     fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError>;
 
     /// Takes out up to `most` blocks that at most `uses` URLs use, those with the fewest uses
-    /// first, of these the least popular and of these the least recently used: how many. With
-    /// `dry` they stay.
-    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError>;
+    /// first, of these the least popular and of these the least recently used. With `dry` they
+    /// stay.
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<Removed, StoreError>;
+
+    /// Takes out blocks in the order of [`evict`](Self::evict), however many URLs use them, until
+    /// they make so many bytes of room or no other may go.
+    fn make_room(&self, bytes: u64) -> Result<Removed, StoreError>;
 
     /// How many blocks are used by how many URLs: pairs (uses, blocks), by uses.
     fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError>;
@@ -173,6 +179,32 @@ pub struct Mark {
     pub pins: i32,
 }
 
+/// What was taken out, or would be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Blocks.
+    pub blocks: u64,
+    /// Bytes of a limit that they took, see [`room_of`].
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Removed {
+    fn add_assign(&mut self, more: Self) {
+        self.blocks += more.blocks;
+        self.bytes += more.bytes;
+    }
+}
+
+/// The bytes of a store's limit that a block takes: a whole slot, or if it is kept in the index what
+/// that grows by.
+#[must_use]
+pub const fn room_of(size: BlockSize) -> u64 {
+    match size {
+        BlockSize::Native | BlockSize::LegacyBlock => BLOCK_LEN as u64,
+        BlockSize::LegacyMini | BlockSize::LegacyNano => size.len() as u64 + INDEXED_BLOCK_COST,
+    }
+}
+
 /// A block that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Located {
@@ -210,7 +242,7 @@ pub enum Presence {
 pub struct StoreCensus {
     /// Blocks held.
     pub blocks: u64,
-    /// Bytes of these blocks.
+    /// Bytes of a limit that these blocks take, see [`room_of`].
     pub bytes: u64,
     /// Blocks found damaged and not replaced yet.
     pub damaged: u64,
@@ -226,6 +258,8 @@ pub enum StoreError {
         id: BlockId,
         /// Slab file and slot.
         place: String,
+        /// Bytes of a limit that it took, see [`room_of`].
+        bytes: u64,
     },
     /// The operating system refused.
     #[error("cannot {attempt} {}", path.display())]

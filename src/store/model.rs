@@ -11,13 +11,30 @@ use crate::id::{BlockId, MerkleRoot, PieceHash};
 use crate::off::{Block, BlockSize};
 
 use super::fault::{FaultDisk, Kept};
-use super::{BlockStore, Digests, Mark, Presence, SlabStore, StoreError, Upkeep};
+use super::{BlockStore, Digests, Mark, Presence, Removed, SlabStore, StoreError, Upkeep};
 
-/// Small slots, so that a test can afford hundreds of stores.
+/// Small blocks, so that a test can afford hundreds of stores.
 const SIZE: BlockSize = BlockSize::LegacyNano;
 
-fn open(disk: &FaultDisk) -> Result<SlabStore, StoreError> {
-    SlabStore::open_with_slots(Arc::new(disk.clone()), SIZE.len() as u64)
+/// Where the blocks are.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// In slots of their size.
+    Slots,
+    /// In the index.
+    Index,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Slots, Self::Index];
+
+    fn open(self, disk: &FaultDisk) -> Result<SlabStore, StoreError> {
+        let slot_len = match self {
+            Self::Slots => SIZE.len(),
+            Self::Index => BlockSize::Native.len(),
+        };
+        SlabStore::open_with_slots(Arc::new(disk.clone()), slot_len as u64)
+    }
 }
 
 fn blocks(count: usize, seed: u64) -> Vec<Block> {
@@ -66,8 +83,8 @@ fn work(store: &SlabStore, blocks: &[Block], promised: &mut Promised) -> Result<
     store.commit()
 }
 
-fn check(disk: &FaultDisk, blocks: &[Block], promised: &Promised, when: &str) {
-    let store = open(disk).unwrap_or_else(|error| panic!("{when}: does not open: {error}"));
+fn check(kind: Kind, disk: &FaultDisk, blocks: &[Block], promised: &Promised, when: &str) {
+    let store = kind.open(disk).unwrap_or_else(|error| panic!("{when}: does not open: {error}"));
     for block in blocks {
         match store.get(&block.id()) {
             Ok(Some(found)) => {
@@ -96,9 +113,13 @@ fn check(disk: &FaultDisk, blocks: &[Block], promised: &Promised, when: &str) {
 /// Stops the machine at every single write and sync, with three fates for what was not synced.
 #[test]
 fn survives_a_crash_at_every_write() {
+    Kind::ALL.into_iter().for_each(crashes_at_every_write);
+}
+
+fn crashes_at_every_write(kind: Kind) {
     let blocks = blocks(12, 1);
     let trial = FaultDisk::default();
-    let store = open(&trial).unwrap();
+    let store = kind.open(&trial).unwrap();
     work(&store, &blocks, &mut Promised::default()).unwrap();
     let changes = trial.changes();
     drop(store);
@@ -107,12 +128,12 @@ fn survives_a_crash_at_every_write() {
         let disk = FaultDisk::default();
         disk.stop_at(stop);
         let mut promised = Promised::default();
-        if let Ok(store) = open(&disk) {
+        if let Ok(store) = kind.open(&disk) {
             work(&store, &blocks, &mut promised).unwrap_err();
         }
         for kept in [Kept::None, Kept::All, Kept::Some(stop)] {
-            let when = format!("stopped at {stop}, {kept:?}");
-            check(&disk.after_crash(kept), &blocks, &promised, &when);
+            let when = format!("{kind:?}, stopped at {stop}, {kept:?}");
+            check(kind, &disk.after_crash(kept), &blocks, &promised, &when);
         }
     }
 }
@@ -120,17 +141,22 @@ fn survives_a_crash_at_every_write() {
 /// A change that fails while the machine runs on (a full disk) harms nothing that was promised.
 #[test]
 fn survives_a_failure_of_every_write() {
+    Kind::ALL.into_iter().for_each(fails_at_every_write);
+}
+
+fn fails_at_every_write(kind: Kind) {
     let blocks = blocks(12, 2);
     let trial = FaultDisk::default();
-    work(&open(&trial).unwrap(), &blocks, &mut Promised::default()).unwrap();
+    work(&kind.open(&trial).unwrap(), &blocks, &mut Promised::default()).unwrap();
     for fail in 1..=trial.changes() {
         let disk = FaultDisk::default();
         disk.fail_at(fail);
         let mut promised = Promised::default();
-        if let Ok(store) = open(&disk) {
+        if let Ok(store) = kind.open(&disk) {
             let _ = work(&store, &blocks, &mut promised);
         }
-        check(&disk.after_crash(Kept::All), &blocks, &promised, &format!("failed at {fail}"));
+        let when = format!("{kind:?}, failed at {fail}");
+        check(kind, &disk.after_crash(Kept::All), &blocks, &promised, &when);
     }
 }
 
@@ -138,7 +164,7 @@ fn survives_a_failure_of_every_write() {
 fn every_flipped_byte_of_a_slab_is_found() {
     let blocks = blocks(3, 3);
     let disk = FaultDisk::default();
-    let store = open(&disk).unwrap();
+    let store = Kind::Slots.open(&disk).unwrap();
     for block in &blocks {
         store.put(block).unwrap();
     }
@@ -148,7 +174,7 @@ fn every_flipped_byte_of_a_slab_is_found() {
     for offset in 0..disk.len(name) {
         let disk = disk.after_crash(Kept::All);
         disk.flip(name, offset);
-        let store = open(&disk).unwrap();
+        let store = Kind::Slots.open(&disk).unwrap();
         for (place, id) in store.walk(0, 9).unwrap() {
             let hurt = place as usize == offset / SIZE.len();
             match store.get(&id) {
@@ -249,12 +275,12 @@ impl Model {
                 self.told.insert(id, told);
             }
             Step::RemoveUnused(at) => match store.remove_unused(&[id(at)]) {
-                Ok(1) => self.set(id(at), State::Gone, true),
+                Ok(Removed { blocks: 1, .. }) => self.set(id(at), State::Gone, true),
                 Ok(_) => {}
                 Err(_) => self.set(id(at), State::Gone, false),
             },
             Step::Evict(uses, most) => {
-                if store.evict(uses, most, false).map_or(true, |evicted| evicted > 0) {
+                if store.evict(uses, most, false).map_or(true, |evicted| evicted.blocks > 0) {
                     self.doubt_all();
                 }
             }
@@ -281,11 +307,14 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn agrees_with_a_map_whatever_fails(steps in prop::collection::vec(step(), 1..60)) {
+    fn agrees_with_a_map_whatever_fails(
+        in_index: bool, steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let kind = if in_index { Kind::Index } else { Kind::Slots };
         let mut disk = FaultDisk::default();
-        let mut store = open(&disk).unwrap();
+        let mut store = kind.open(&disk).unwrap();
         let mut model = Model { blocks: blocks(20, 4), ..Model::default() };
         for step in &steps {
             match step {
@@ -297,7 +326,7 @@ proptest! {
                         model.doubt_all();
                     }
                     disk = disk.after_crash(Kept::All);
-                    store = open(&disk).unwrap();
+                    store = kind.open(&disk).unwrap();
                     model.check(&store);
                 }
                 step => model.run(&store, step),
@@ -309,6 +338,6 @@ proptest! {
         if !committed {
             model.doubt_all();
         }
-        model.check(&open(&disk.after_crash(Kept::All)).unwrap());
+        model.check(&kind.open(&disk.after_crash(Kept::All)).unwrap());
     }
 }

@@ -12,12 +12,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::id::BlockId;
 use crate::limits::{BLOCK_LEN, EVICT_AHEAD};
-use crate::off::Block;
+use crate::off::{Block, BlockSize};
 
 use super::forward::forward;
 use super::{
-    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Sketch, StoreCensus, StoreError,
-    Upkeep, UseCount,
+    BlockStore, Digests, Draws, Lease, Located, Mark, Presence, Removed, Sketch, StoreCensus,
+    StoreError, Upkeep, UseCount, room_of,
 };
 
 /// A store with a limit.
@@ -37,30 +37,29 @@ impl<S: Upkeep> QuotaStore<S> {
     pub fn new(inner: S, limit: u64) -> Result<Self, StoreError> {
         let bytes = AtomicU64::new(inner.census()?.bytes);
         let store = Self { inner, limit, bytes, evicting: Mutex::new(()) };
-        store.make_room()?;
+        store.keep_within()?;
         Ok(store)
     }
 
     /// Evicts until the bytes held are within the limit. `false` if they cannot be.
-    fn make_room(&self) -> Result<bool, StoreError> {
+    fn keep_within(&self) -> Result<bool, StoreError> {
         let _alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let over = self.bytes.load(Ordering::Acquire).saturating_sub(self.limit);
             if over == 0 {
                 return Ok(true);
             }
-            let needed = over.div_ceil(BLOCK_LEN as u64);
-            let ahead = self.limit / BLOCK_LEN as u64 / EVICT_AHEAD;
-            let evicted = self.inner.evict(u32::MAX, needed + ahead, false)?;
-            self.freed(evicted);
-            if evicted == 0 {
+            // Whole native blocks: a small store has no room to give away.
+            let ahead = self.limit / BLOCK_LEN as u64 / EVICT_AHEAD * BLOCK_LEN as u64;
+            let evicted = self.inner.make_room(over + ahead)?;
+            self.freed(evicted.bytes);
+            if evicted.blocks == 0 {
                 return Ok(false);
             }
         }
     }
 
-    fn freed(&self, blocks: u64) {
-        let bytes = blocks * BLOCK_LEN as u64;
+    fn freed(&self, bytes: u64) {
         let lower = |held: u64| Some(held.saturating_sub(bytes));
         let _ = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, lower);
     }
@@ -71,22 +70,23 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
         if self.inner.touch(&block.id())? {
             return Ok(false);
         }
-        self.bytes.fetch_add(BLOCK_LEN as u64, Ordering::AcqRel);
-        let done = match self.make_room() {
+        let room = room_of(block.size());
+        self.bytes.fetch_add(room, Ordering::AcqRel);
+        let done = match self.keep_within() {
             Ok(true) => self.inner.put(block),
             Ok(false) => Err(StoreError::Full { limit: self.limit }),
             Err(error) => Err(error),
         };
         if !matches!(done, Ok(true)) {
-            self.freed(1);
+            self.freed(room);
         }
         done
     }
 
     fn get(&self, id: &BlockId) -> Result<Option<Block>, StoreError> {
         let found = self.inner.get(id);
-        if matches!(found, Err(StoreError::Damaged { .. })) {
-            self.freed(1);
+        if let Err(StoreError::Damaged { bytes, .. }) = &found {
+            self.freed(*bytes);
         }
         found
     }
@@ -94,7 +94,7 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
     forward! {
         fn presence(&self, id: &BlockId) -> Result<Presence, StoreError>;
         fn commit(&self) -> Result<(), StoreError>;
-        fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError>;
+        fn draws(&self, size: BlockSize, seed: u64) -> Result<Draws<'_>, StoreError>;
         fn touch(&self, id: &BlockId) -> Result<bool, StoreError>;
         fn lease(&self) -> Lease;
         fn census(&self) -> Result<StoreCensus, StoreError>;
@@ -106,24 +106,30 @@ impl<S: Upkeep> BlockStore for QuotaStore<S> {
 }
 
 impl<S: Upkeep> Upkeep for QuotaStore<S> {
-    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<Removed, StoreError> {
         let removed = self.inner.remove_unused(ids)?;
-        self.freed(removed);
+        self.freed(removed.bytes);
         Ok(removed)
     }
 
-    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+    fn undo(&self, lease: &Lease) -> Result<Removed, StoreError> {
         let undone = self.inner.undo(lease)?;
-        self.freed(undone);
+        self.freed(undone.bytes);
         Ok(undone)
     }
 
-    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<Removed, StoreError> {
         let evicted = self.inner.evict(uses, most, dry)?;
         if !dry {
-            self.freed(evicted);
+            self.freed(evicted.bytes);
         }
         Ok(evicted)
+    }
+
+    fn make_room(&self, bytes: u64) -> Result<Removed, StoreError> {
+        let removed = self.inner.make_room(bytes)?;
+        self.freed(removed.bytes);
+        Ok(removed)
     }
 
     forward! {
@@ -141,3 +147,6 @@ impl<S: Upkeep> Upkeep for QuotaStore<S> {
         fn adopt(&self, pack: &Path) -> Result<u64, StoreError>;
     }
 }
+
+#[cfg(test)]
+mod tests;

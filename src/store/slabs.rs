@@ -1,13 +1,15 @@
 //! Blocks on disk: a slab allocator.
 //!
-//! All blocks have one size, so a store is files of fixed 128 KiB slots, 1,024 slots a file, an
+//! Native blocks have one size, so a store is files of fixed 128 KiB slots, 1,024 slots a file, an
 //! index from id to slot (`index.rs`) and nothing else: no header inside a slab, no
-//! compaction. Measured behind a BitTorrent client: packed slots 160-200 MB/s, a file per block 80-118.
+//! compaction. Of js-offs's blocks the large ones take a slot each in slabs of their own, and the short
+//! ones are kept in the index. Measured behind a BitTorrent client: packed slots 160-200 MB/s, a file per block 80-118.
 //!
 //! ```text
 //! <folder>/index.redb
 //! <folder>/000000.slab    slots 0 to 1023, block i at byte i * 131072
 //! <folder>/000001.slab
+//! <folder>/000000.128000.slab
 //! ```
 //!
 //! Durability: a commit syncs the slabs first and the index after them, so an index entry always
@@ -15,24 +17,30 @@
 //! slot is punched out of the file and used again. A crash leaves at most slots that nothing
 //! points to; those are free. Every read is verified, because disks lie.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+mod fresh;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
 
 use crate::id::BlockId;
 use crate::limits::{
     BLOCK_LEN, COMMIT_WINDOW_BLOCKS, FREE_SLOTS_AT_ONCE, SLOTS_PER_SLAB, TOUCH_WINDOW,
 };
-use crate::off::Block;
+use crate::off::{Block, BlockSize};
 
-use super::files::{FOREIGN_SLOT, Files};
-use super::index::{Entry, Index};
+use super::files::Files;
+use super::index::{Counts, Entry, Index, Most};
 use super::lease::Leases;
+use super::places::Region;
 use super::shuffle::Shuffled;
 use super::{
-    BlockStore, Digests, Disk, Draws, Lease, Located, Mark, Presence, Sketch, StoreCensus,
-    StoreError, Upkeep, UseCount,
+    BlockStore, Digests, Disk, Draws, Lease, Located, Mark, Presence, Removed, Sketch, StoreCensus,
+    StoreError, Upkeep, UseCount, room_of,
 };
+use fresh::Fresh;
 
 /// Bytes of a native block, as the index counts them.
 #[expect(clippy::cast_possible_truncation, reason = "131,072 fits")]
@@ -49,27 +57,6 @@ pub struct SlabStore {
     committing: Mutex<()>,
 }
 
-/// What the index does not know yet, and where the next block goes.
-#[derive(Debug, Default)]
-struct Fresh {
-    /// Written to their slots, not yet in the index.
-    blocks: HashMap<BlockId, Entry>,
-    /// In the index, used since the last commit.
-    touched: HashMap<BlockId, u64>,
-    /// Being taken out: as good as gone.
-    leaving: HashSet<BlockId>,
-    /// Slabs with unsynced bytes.
-    dirty: BTreeSet<u64>,
-    /// Free slots at hand.
-    spare: Vec<u64>,
-    /// Free slots below this one have been at hand; the index may know more above.
-    searched: u64,
-    /// The first slot never used.
-    end: u64,
-    /// The next moment.
-    clock: u64,
-}
-
 impl SlabStore {
     /// Opens the store on `disk`, and creates it if there is none.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
@@ -81,8 +68,7 @@ impl SlabStore {
     #[doc(hidden)]
     pub fn open_with_slots(disk: Arc<dyn Disk>, slot_len: u64) -> Result<Self, StoreError> {
         let index = Index::open(&*disk)?;
-        let (end, clock) = (index.end(FOREIGN_SLOT)?, index.clock()?);
-        let fresh = Mutex::new(Fresh { end, clock, ..Fresh::default() });
+        let fresh = Mutex::new(Fresh::new(index.clock()?, |region| index.end(region))?);
         let files = Files::new(disk, slot_len, index.packs()?);
         Ok(Self { files, index, leases: Leases::default(), fresh, committing: Mutex::new(()) })
     }
@@ -109,33 +95,58 @@ impl SlabStore {
         self.index.entry(id)
     }
 
-    fn free_slot(&self) -> Result<u64, StoreError> {
+    /// Where a block goes. Slabs are made for one size, whichever the slots have.
+    fn region(&self, size: BlockSize) -> Region {
+        let is_whole = size.len() as u64 == self.files.slot_len();
+        if is_whole { Region::Native } else { Region::of_size(size) }
+    }
+
+    fn free_place(&self, region: Region) -> Result<u64, StoreError> {
         let mut fresh = self.fresh();
-        if fresh.spare.is_empty() && fresh.searched < fresh.end {
-            fresh.spare = self.index.free(fresh.searched, FREE_SLOTS_AT_ONCE)?;
-            fresh.searched = fresh.spare.last().map_or(fresh.end, |last| last + 1);
+        let supply = fresh.supply(region);
+        if let Some(unsearched) = supply.unsearched() {
+            supply.found(self.index.free(unsearched, FREE_SLOTS_AT_ONCE)?);
         }
-        Ok(fresh.take_slot())
+        Ok(supply.take())
+    }
+
+    /// What a block in a place takes of a limit.
+    fn room(&self, place: u64) -> u64 {
+        Region::of(place).in_index().map_or(self.files.slot_len(), room_of)
+    }
+
+    fn removed(&self, places: &[u64]) -> Removed {
+        let bytes = places.iter().map(|place| self.room(*place)).sum();
+        Removed { blocks: places.len() as u64, bytes }
+    }
+
+    /// The bytes in a place; `None` if they are not there.
+    fn read(&self, id: &BlockId, entry: Entry) -> Result<Option<Bytes>, StoreError> {
+        let Some(size) = Region::of(entry.slot).in_index() else { return self.files.read(entry) };
+        // The order matters, as for the entry.
+        let fresh = self.fresh().contents.get(id).cloned();
+        if fresh.is_some() { Ok(fresh) } else { self.index.contents(id, size) }
     }
 
     fn commit_alone(&self) -> Result<(), StoreError> {
-        let (added, used, dirty, clock) = {
+        let (added, contents, used, dirty, clock) = {
             let mut fresh = self.fresh();
             let added: Vec<_> = fresh.blocks.iter().map(|(id, entry)| (*id, *entry)).collect();
-            (added, fresh.touched.clone(), std::mem::take(&mut fresh.dirty), fresh.clock)
+            let (contents, used) = (fresh.contents.clone(), fresh.touched.clone());
+            (added, contents, used, std::mem::take(&mut fresh.dirty), fresh.clock)
         };
         if added.is_empty() && used.is_empty() {
             return Ok(());
         }
         let synced = if dirty.is_empty() { Ok(()) } else { self.files.sync(&dirty) };
-        let done = synced.and_then(|()| self.index.add(&added, &used, clock));
+        let done = synced.and_then(|()| self.index.add(&added, &contents, &used, clock));
         let mut fresh = self.fresh();
         if done.is_err() {
             fresh.dirty.extend(dirty);
             return done;
         }
         for (id, _) in &added {
-            fresh.blocks.remove(id);
+            fresh.forget(id);
         }
         fresh.touched.retain(|id, moment| used.get(id) != Some(moment));
         Ok(())
@@ -149,24 +160,40 @@ impl SlabStore {
         if full { self.commit_alone() } else { Ok(()) }
     }
 
-    /// Takes blocks out of the slots given, unless somebody has used them meanwhile.
-    fn take_out(&self, mut victims: Vec<(BlockId, u64)>) -> Result<u64, StoreError> {
+    /// Takes blocks out of the places given, unless somebody has used them meanwhile.
+    fn take_out(&self, mut victims: Vec<(BlockId, u64)>) -> Result<Removed, StoreError> {
         {
             let mut fresh = self.fresh();
             victims.retain(|(id, _)| !fresh.is_wanted(id));
             fresh.leaving = victims.iter().map(|(id, _)| *id).collect();
         }
-        let freed = self.index.remove(&victims, FOREIGN_SLOT);
+        let freed = self.index.remove(&victims);
         let mut fresh = self.fresh();
         fresh.leaving.clear();
         let freed = freed?;
         drop(fresh);
         let punched = self.files.punch(&freed);
-        let mut fresh = self.fresh();
-        let searched = fresh.searched;
-        // The others are found when the search comes to them.
-        fresh.spare.extend(freed.iter().filter(|slot| **slot < searched.min(FOREIGN_SLOT)));
-        punched.map(|()| freed.len() as u64)
+        self.fresh().take_back(&freed);
+        punched.map(|()| self.removed(&freed))
+    }
+
+    /// Takes out the blocks that are needed least.
+    fn take_coldest(&self, uses: u32, dry: bool, most: Most) -> Result<Removed, StoreError> {
+        let _alone = self.alone();
+        loop {
+            self.commit_alone()?;
+            let floor = self.leases.floor();
+            let victims = self.index.cold(uses, floor, most, &|place| self.room(place))?;
+            if dry || victims.is_empty() {
+                let places: Vec<u64> = victims.iter().map(|(_, place)| *place).collect();
+                return Ok(self.removed(&places));
+            }
+            // None may be left when all were used since they were found; others are cold then.
+            let removed = self.take_out(victims)?;
+            if removed.blocks > 0 {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Whether a block whose bytes are wrong really is damaged: it may have been taken out while
@@ -176,7 +203,7 @@ impl SlabStore {
             let mut fresh = self.fresh();
             let there = fresh.blocks.get(id) == Some(&entry);
             if there {
-                fresh.blocks.remove(id);
+                fresh.forget(id);
             }
             there
         };
@@ -189,9 +216,12 @@ impl BlockStore for SlabStore {
         if self.touch(&block.id())? {
             return Ok(false);
         }
-        let slot = self.free_slot()?;
-        if let Err(error) = self.files.write(slot, block.contents()) {
-            self.fresh().spare.push(slot);
+        let region = self.region(block.size());
+        let slot = self.free_place(region)?;
+        let is_in_file = region.in_index().is_none();
+        let written = if is_in_file { self.files.write(slot, block.contents()) } else { Ok(()) };
+        if let Err(error) = written {
+            self.fresh().put_back(&[slot]);
             return Err(error);
         }
         // Another thread may have been faster, and may even have committed; looked up under the
@@ -200,7 +230,7 @@ impl BlockStore for SlabStore {
         let known = self.index.entry(&block.id())?.is_some();
         let new = (!known || fresh.leaving.contains(&block.id())) && fresh.keep(block, slot);
         if !new {
-            fresh.spare.push(slot);
+            fresh.put_back(&[slot]);
         }
         let full = fresh.blocks.len() >= COMMIT_WINDOW_BLOCKS;
         drop(fresh);
@@ -212,11 +242,12 @@ impl BlockStore for SlabStore {
 
     fn get(&self, id: &BlockId) -> Result<Option<Block>, StoreError> {
         let Some(entry) = self.entry(id)? else { return Ok(None) };
-        let contents = self.files.read(entry)?;
+        let contents = self.read(id, entry)?;
         match contents.map(|contents| Block::check(*id, contents)) {
             Some(Ok(block)) => Ok(Some(block)),
             Some(Err(_)) | None if self.quarantine(id, entry)? => {
-                Err(StoreError::Damaged { id: *id, place: self.files.describe(entry.slot) })
+                let (place, bytes) = (self.files.describe(entry.slot), self.room(entry.slot));
+                Err(StoreError::Damaged { id: *id, place, bytes })
             }
             // It was taken out meanwhile; if it is back, it is elsewhere.
             Some(Err(_)) | None => Ok(None),
@@ -235,15 +266,17 @@ impl BlockStore for SlabStore {
         self.commit_alone()
     }
 
-    fn draws(&self, seed: u64) -> Result<Draws<'_>, StoreError> {
+    fn draws(&self, size: BlockSize, seed: u64) -> Result<Draws<'_>, StoreError> {
         self.commit()?;
-        let (end, now) = (self.index.end(FOREIGN_SLOT)?, self.fresh().clock);
-        let older = move |slot| match self.index.at(slot) {
-            Ok(Some((id, entry))) if entry.put < now => Some(Ok(id)),
+        let region = self.region(size);
+        let (first, len) = (region.places().start, size.len());
+        let (end, now) = (self.index.end(region)?, self.fresh().clock);
+        let older = move |number| match self.index.at(first + number) {
+            Ok(Some((id, entry))) if entry.put < now && entry.len as usize == len => Some(Ok(id)),
             Ok(_) => None,
             Err(error) => Some(Err(error)),
         };
-        Ok(Box::new(Shuffled::new(end, seed).filter_map(older)))
+        Ok(Box::new(Shuffled::new(end - first, seed).filter_map(older)))
     }
 
     fn touch(&self, id: &BlockId) -> Result<bool, StoreError> {
@@ -264,8 +297,11 @@ impl BlockStore for SlabStore {
 
     fn census(&self) -> Result<StoreCensus, StoreError> {
         self.commit()?;
-        let (blocks, damaged) = self.index.counts()?;
-        Ok(StoreCensus { blocks, bytes: blocks * self.files.slot_len(), damaged })
+        let Counts { blocks, mini, nano, damaged } = self.index.counts()?;
+        let in_index =
+            mini * room_of(BlockSize::LegacyMini) + nano * room_of(BlockSize::LegacyNano);
+        let bytes = (blocks - mini - nano) * self.files.slot_len() + in_index;
+        Ok(StoreCensus { blocks, bytes, damaged })
     }
 
     fn digests(&self, id: &BlockId) -> Result<Option<Digests>, StoreError> {
@@ -304,7 +340,7 @@ impl Upkeep for SlabStore {
         self.index.recount(expected)
     }
 
-    fn remove_unused(&self, ids: &[BlockId]) -> Result<u64, StoreError> {
+    fn remove_unused(&self, ids: &[BlockId]) -> Result<Removed, StoreError> {
         let _alone = self.alone();
         self.commit_alone()?;
         let floor = self.leases.floor();
@@ -319,19 +355,21 @@ impl Upkeep for SlabStore {
         self.take_out(victims)
     }
 
-    fn undo(&self, lease: &Lease) -> Result<u64, StoreError> {
+    fn undo(&self, lease: &Lease) -> Result<Removed, StoreError> {
         let _alone = self.alone();
         if !lease.is_alone() {
-            return Ok(0);
+            return Ok(Removed::default());
         }
         // First what the index does not know: on a full disk this makes the room it needs.
         let discarded = self.fresh().discard(lease.start());
         let punched = self.files.punch(&discarded);
-        self.fresh().spare.extend(&discarded);
+        self.fresh().put_back(&discarded);
         punched?;
         self.commit_alone()?;
         let victims = self.index.put_since(lease.start())?;
-        Ok(discarded.len() as u64 + self.take_out(victims)?)
+        let mut removed = self.removed(&discarded);
+        removed += self.take_out(victims)?;
+        Ok(removed)
     }
 
     fn set_popularity(&self, told: &[(BlockId, u8)]) -> Result<(), StoreError> {
@@ -340,21 +378,12 @@ impl Upkeep for SlabStore {
         self.index.set_popularity(told)
     }
 
-    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<u64, StoreError> {
-        let _alone = self.alone();
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        loop {
-            self.commit_alone()?;
-            let victims = self.index.cold(uses, self.leases.floor(), most)?;
-            if dry || victims.is_empty() {
-                return Ok(victims.len() as u64);
-            }
-            // None may be left when all were used since they were found; others are cold then.
-            match self.take_out(victims)? {
-                0 => {}
-                evicted => return Ok(evicted),
-            }
-        }
+    fn evict(&self, uses: u32, most: u64, dry: bool) -> Result<Removed, StoreError> {
+        self.take_coldest(uses, dry, Most::Blocks(most))
+    }
+
+    fn make_room(&self, bytes: u64) -> Result<Removed, StoreError> {
+        self.take_coldest(u32::MAX, false, Most::Bytes(bytes))
     }
 
     fn sharing(&self) -> Result<Vec<(u32, u64)>, StoreError> {
@@ -363,7 +392,7 @@ impl Upkeep for SlabStore {
     }
 
     fn sketch(&self, cells: usize, most: usize) -> Result<Sketch, StoreError> {
-        self.index.sketch(FOREIGN_SLOT, cells, most)
+        self.index.sketch(cells, most)
     }
 
     fn walk(&self, place: u64, most: usize) -> Result<Vec<(u64, BlockId)>, StoreError> {
@@ -394,8 +423,7 @@ impl Upkeep for SlabStore {
             let Some(contents) = self.files.read(entry)? else { break };
             let id = BlockId::of(&contents);
             if !self.touch(&id)? {
-                let mut fresh = self.fresh();
-                fresh.enter(id, entry);
+                self.fresh().enter(id, entry);
                 new += 1;
             }
             if self.fresh().blocks.len() >= COMMIT_WINDOW_BLOCKS {
@@ -411,62 +439,6 @@ impl Drop for SlabStore {
     fn drop(&mut self) {
         // Whoever needs durability has committed. This is a courtesy to whoever did not.
         let _ = self.commit();
-    }
-}
-
-impl Fresh {
-    const fn now(&mut self) -> u64 {
-        self.clock += 1;
-        self.clock - 1
-    }
-
-    fn take_slot(&mut self) -> u64 {
-        self.spare.pop().unwrap_or_else(|| {
-            self.end += 1;
-            self.searched = self.searched.max(self.end);
-            self.end - 1
-        })
-    }
-
-    /// Enters a block that has been written to `slot`, unless it was entered before.
-    fn keep(&mut self, block: &Block, slot: u64) -> bool {
-        if self.blocks.contains_key(&block.id()) {
-            return false;
-        }
-        let len = u32::try_from(block.size().len()).unwrap_or(u32::MAX);
-        self.enter(block.id(), Entry { slot, len, put: 0, used: 0 });
-        self.dirty.insert(slot / SLOTS_PER_SLAB);
-        true
-    }
-
-    fn enter(&mut self, id: BlockId, entry: Entry) {
-        let now = self.now();
-        self.blocks.insert(id, Entry { put: now, used: now, ..entry });
-    }
-
-    /// Counts a block as used now, if it is here (`known`: in the index).
-    fn touch(&mut self, id: &BlockId, known: bool) -> bool {
-        let now = self.now();
-        if let Some(entry) = self.blocks.get_mut(id) {
-            entry.used = now;
-            return true;
-        }
-        let held = known && !self.leaving.contains(id);
-        if held {
-            self.touched.insert(*id, now);
-        }
-        held
-    }
-
-    /// Forgets the blocks put since a moment that no commit has seen: their slots.
-    fn discard(&mut self, since: u64) -> Vec<u64> {
-        let discarded =
-            self.blocks.extract_if(|_, entry| entry.put >= since && entry.slot < FOREIGN_SLOT);
-        discarded.map(|(_, entry)| entry.slot).collect()
-    }
-
-    fn is_wanted(&self, id: &BlockId) -> bool {
-        self.touched.contains_key(id) || self.blocks.contains_key(id)
     }
 }
 

@@ -10,7 +10,7 @@ import { ask, digest, drop, files, here, row, stage, view } from './stage.mjs';
 
 const SIZE = 64 << 20;
 // The link from the page to the client is as slow as a fast network's, so that there is something to see.
-const PER_SECOND = 24 << 20;
+const PER_SECOND = 16 << 20;
 
 const large = join(files, 'large file.bin');
 const small = join(files, 'notes on noise.txt');

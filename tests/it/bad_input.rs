@@ -24,7 +24,7 @@ fn urls_that_do_not_parse_are_usage_errors() {
     for (text, says) in [
         ("nonsense", "not an OFF URL"),
         ("https://example.org/offsystem/", "not an OFF URL"),
-        (&url.replace("/v4/", "/v3/"), "version v3"),
+        (&url.replace("/v4/", "/v2/"), "version v2"),
         (&url.replace("/5/", "/-5/"), "not a length"),
         (&url.replace("/5/", "/99999999999999999999/"), "not a length"),
         (&url.replace(file, "0OIl"), "bad file id"),

@@ -329,7 +329,7 @@ fn hostile_urls_of_members_do_no_harm() {
         (format!("{url}&o=5"), 5, "it goes with s"),
         // The ids of the second source block are padding.
         (format!("{url}&o=131072&s=131082"), 4, "blocks not found"),
-        (url.replace("/v4/", "/v3/"), 5, "version v3"),
+        (url.replace("/v4/", "/v2/"), 5, "version v2"),
         (format!("file:///etc/passwd{}", "x".repeat(20_000)), 5, "is refused"),
     ] {
         let text = format!("{{\"a\":\"{other}\",\"b\":\"{bad}\"}}");

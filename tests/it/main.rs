@@ -15,6 +15,7 @@
 mod announces;
 mod bad_input;
 mod command_line;
+mod daemon;
 mod dht_commands;
 mod directories;
 mod durability;
@@ -24,6 +25,7 @@ mod hosting;
 mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;
+mod legacy;
 mod limits;
 mod memory;
 mod metainfo_corpus;

@@ -117,7 +117,7 @@ fn a_shard_that_lost_a_block_is_dropped_and_the_others_find_new_ones() {
     let mut hoard = Hoard::new();
     let ids = hoard.put(1_024 + 5);
     let before = hoard.publish();
-    assert_eq!(hoard.client.store().remove_unused(&ids[10..13]).unwrap(), 3);
+    assert_eq!(hoard.client.store().remove_unused(&ids[10..13]).unwrap().blocks, 3);
     let after = hoard.publish();
     let [(sealed, order), (_, open)] = &*after else { panic!("{after:?}") };
     assert!(before.iter().all(|(old, _)| after.iter().all(|(new, _)| new != old)));

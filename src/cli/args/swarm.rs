@@ -69,6 +69,14 @@ impl DhtFlags {
 }
 
 impl SwarmArgs {
+    /// Whether flags say how swarms are to be opened, so that those that are open will not do.
+    pub(in crate::cli) fn asks_for_its_own(&self) -> bool {
+        let Self { listen, up_limit, down_limit, max_peers, dht, native, .. } = self;
+        let limits = up_limit.is_some() || down_limit.is_some() || max_peers.is_some();
+        let dht = dht.no_dht || !dht.dht_bootstrap.is_empty();
+        listen.is_some() || limits || dht || native.lan || !native.native_peer.is_empty()
+    }
+
     /// What a session of swarms keeps to. Who stays in the DHT is asked by others, too.
     pub(in crate::cli) fn options(
         &self,

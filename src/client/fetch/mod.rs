@@ -33,7 +33,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Origin;
-use crate::off::OffUrl;
+use crate::off::{OffUrl, Version};
 use crate::source::SourceStatus;
 use crate::store::StoreError;
 use crate::swarm::session::{SwarmStatus, Swarms};
@@ -132,7 +132,7 @@ enum Here {
 impl Client {
     /// Makes sure that all blocks of a URL are in the store, or those of a range of its stream.
     /// `watch` is told what is being waited for, about ten times a second; `stop` ends the wait
-    /// and keeps what has come. Swarms are opened for it, and closed.
+    /// and keeps what has come.
     pub async fn fetch(
         &self,
         url: &OffUrl,
@@ -140,34 +140,17 @@ impl Client {
         stop: &CancellationToken,
         watch: &mut (dyn FnMut(&Waiting) + Send),
     ) -> Result<Fetched, GetError> {
+        let ways = &*ways.to(url);
         // Nothing of the URL is evicted to make room for the rest of it.
         let _lease = self.store.lease();
         let missing = match block_in_place(|| self.look_here(url, ways))? {
             Here::Enough(fetched) => return Ok(fetched),
             Here::Missing(missing) => missing,
         };
-        let swarms = self.swarms(&ways.swarms).await?;
+        let swarms = self.engage(ways).await?;
         let fetched = self.fetch_missing(&swarms, url, ways, *missing, (stop, watch)).await;
-        swarms.stop().await;
+        swarms.end().await;
         fetched
-    }
-
-    /// The same, by swarms that are open and stay so.
-    pub async fn fetch_in(
-        &self,
-        swarms: &Swarms,
-        url: &OffUrl,
-        ways: &Ways,
-        stop: &CancellationToken,
-        watch: &mut (dyn FnMut(&Waiting) + Send),
-    ) -> Result<Fetched, GetError> {
-        let _lease = self.store.lease();
-        match block_in_place(|| self.look_here(url, ways))? {
-            Here::Enough(fetched) => Ok(fetched),
-            Here::Missing(missing) => {
-                self.fetch_missing(swarms, url, ways, *missing, (stop, watch)).await
-            }
-        }
     }
 
     /// Looks what is here, and where the rest may be.
@@ -192,6 +175,10 @@ impl Client {
         }
         if ways.offline {
             return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
+        }
+        if url.version() == Version::V3 && ways.rungs == Rungs::SwarmOnly {
+            let why = "no swarm (none has blocks of version 3)";
+            return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
         if candidates.is_empty() && ways.swarms.dht.is_none() && !ways.may_meet_natives(url) {

@@ -8,7 +8,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::id::BlockId;
-use crate::limits::BLOCK_LEN;
 use crate::off::OffUrl;
 use crate::source::SourceStatus;
 use crate::store::Presence;
@@ -204,7 +203,7 @@ impl<'a> Task<'a> {
                     status: native.status(),
                     has_asked: native.has_asked(),
                     unclaimed: native.any_unclaimed(),
-                    missing: self.missing().saturating_mul(BLOCK_LEN as u64),
+                    missing: self.missing().saturating_mul(self.url.block_size().len() as u64),
                 };
                 self.ladder.share(&look, std::time::Instant::now())
             }

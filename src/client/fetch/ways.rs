@@ -1,14 +1,16 @@
 //! Where to look for the blocks of a URL.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::may_dial;
 use crate::id::{BlockId, InfoHash};
-use crate::off::OffUrl;
+use crate::off::{OffUrl, Version};
 use crate::swarm::guard::Origin;
-use crate::swarm::session::{Options, Sources, Wanted};
+use crate::swarm::session::{Options, Sources, Swarms, Wanted};
 use crate::swarm::tracker::Tracker;
 use crate::torrent::metainfo::{Info, Metainfo, content_name};
 
@@ -31,6 +33,8 @@ pub struct Ways {
     pub torrents: Vec<Metainfo>,
     /// Where to listen for peers, how many, how fast.
     pub swarms: Options,
+    /// Swarms that are open already and stay so; without, some are opened as `swarms` says.
+    pub open: Option<Arc<Swarms>>,
     /// Whom to ask, of native peers and swarms.
     pub rungs: Rungs,
     /// Ask nobody.
@@ -70,6 +74,14 @@ impl Ways {
         self.arrivals.as_ref().is_none_or(Arrivals::keeps)
     }
 
+    /// These, as far as they lead to blocks of a URL: those of version 3 are in no torrent.
+    pub(in crate::client) fn to(&self, url: &OffUrl) -> Cow<'_, Self> {
+        if url.version() == Version::V4 || self.rungs != Rungs::All {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { rungs: Rungs::NativeOnly, ..self.clone() })
+    }
+
     /// Whether there is anybody who may turn out to be a native peer: somebody who is named, or a
     /// neighbour.
     pub(super) fn may_meet_natives(&self, url: &OffUrl) -> bool {
@@ -96,6 +108,9 @@ impl Client {
         ways: &Ways,
         survey: &Survey,
     ) -> Result<Vec<Candidate>, GetError> {
+        if url.version() == Version::V3 {
+            return Ok(Vec::new());
+        }
         let own_name = url.descriptor().map(content_name);
         let is_own = |torrent: &&Metainfo| Some(&torrent.info.name) == own_name.as_ref();
         if let Some(torrent) =

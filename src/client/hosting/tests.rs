@@ -8,6 +8,9 @@ use super::*;
 use crate::client::put::PutOptions;
 use crate::off::{BlockSize, OffUrl};
 
+/// What a native block takes.
+const TAKES: u64 = 131_072;
+
 /// A client whose store takes so many blocks, so many percent of them for others.
 fn open(folder: &TempDir, blocks: u64, percent: u8) -> Client {
     let host_share = Percent::new(percent).unwrap();
@@ -22,7 +25,7 @@ fn blocks(count: usize) -> Vec<Block> {
 
 /// Puts a stream of four blocks: ten are new in a cold store.
 fn put(client: &Client) -> OffUrl {
-    let stream = vec![7; 4 * BLOCK_LEN];
+    let stream = vec![7; 4 * TAKES as usize];
     client.put(&mut &*stream, &PutOptions::default(), &mut |_| {}).unwrap().url
 }
 
@@ -77,7 +80,7 @@ fn what_was_evicted_makes_room_for_others() {
     let many = blocks(101);
     assert_eq!(many.iter().filter(|b| client.host(b).unwrap() == Hosted::Kept).count(), 100);
     assert_eq!(client.host(&many[100]).unwrap(), Hosted::Refused(Refusal::ShareUsedUp));
-    assert_eq!(client.store.evict(1, 30, false).unwrap(), 30);
+    assert_eq!(client.store.evict(1, 30, false).unwrap().blocks, 30);
     assert_eq!(client.hosted().unwrap(), total(70), "what is here, whoever else was entered");
     // Two looks go over all that are entered.
     let kept = blocks(33).iter().filter(|b| client.host(b).unwrap() == Hosted::Kept).count();
@@ -97,7 +100,7 @@ fn a_hosted_block_that_was_evicted_may_come_again_and_counts_once() {
         client.host(block).unwrap();
     }
     for _ in 0..3 {
-        assert_eq!(client.store.evict(1, 2, false).unwrap(), 2);
+        assert_eq!(client.store.evict(1, 2, false).unwrap().blocks, 2);
         for block in &two {
             assert_eq!(client.host(block).unwrap(), Hosted::Kept);
             assert_eq!(client.store.uses(&block.id()).unwrap().uses, 1);

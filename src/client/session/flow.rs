@@ -93,7 +93,8 @@ async fn fetch(
         let round = stop.child_token();
         let mut teller = Teller::new(session, id, url, ways.arrivals.clone(), round.clone());
         let mut watch = |waiting: &Waiting| teller.tell(waiting);
-        let fetched = session.client().fetch_in(&open, url, ways, &round, &mut watch);
+        let ways = Ways { open: Some(open), ..ways.clone() };
+        let fetched = session.client().fetch(url, &ways, &round, &mut watch);
         tokio::pin!(fetched);
         let ended = tokio::select! {
             ended = &mut fetched => ended,
@@ -104,7 +105,7 @@ async fn fetch(
         };
         match ended {
             // The swarms were closed under it.
-            Err(GetError::Stopped) if !stop.is_cancelled() && is_wanted(ways) => {}
+            Err(GetError::Stopped) if !stop.is_cancelled() && is_wanted(&ways) => {}
             ended => return ended,
         }
     }

@@ -41,7 +41,7 @@ export function resultCard(item, { note, actions = [] } = {}) {
 		note && el('p', { class: 'reason' }, note),
 		field('OFF URL', item.url, 'OFF URL'),
 		magnet ? field('Magnet link', magnet, 'magnet link')
-			: el('p', { class: 'hint' }, 'No magnet link yet: it is not published, so no peer can find its blocks.'),
+			: el('p', { class: 'hint' }, 'Not published, so it has no magnet link and no peer can find its blocks.'),
 		skipped(item.skipped),
 		el('div', { class: 'row' }, openLink(item.path), actions));
 	return el('article', { class: 'card result', 'aria-label': `OFF URL of ${visible(item.name)}` }, fields, qr(item.url, 'OFF URL'));

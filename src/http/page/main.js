@@ -143,7 +143,7 @@ function getForm() {
 let lost = null;
 function link() {
 	let ticking;
-	const banner = () => text($('banner'), `The connection to the client is lost. What you see may be old. Trying again ${lost > Date.now() ? `in ${span(lost - Date.now())}` : 'now'}.`);
+	const again = () => text($('again'), `Trying again ${lost > Date.now() ? `in ${span(lost - Date.now())}` : 'now'}.`);
 	on('open', () => {
 		clearInterval(ticking);
 		$('banner').hidden = true;
@@ -153,9 +153,9 @@ function link() {
 	on('lost', (until) => {
 		clearInterval(ticking);
 		lost = until;
-		banner();
+		again();
 		$('banner').hidden = false;
-		ticking = setInterval(banner, 1000);
+		ticking = setInterval(again, 1000);
 		$('link-state').dataset.state = 'bad';
 		text($('link-text'), 'not connected');
 	});

@@ -3,12 +3,11 @@
 import { emit, on, post, problem } from './api.js';
 import { resultCard, titleLine } from './card.js';
 import { $, announce, attempt, bar, button, bytes, el, percent, plural, text, toast, visible } from './dom.js';
+import { detail } from './urls.js';
 
 const queue = [];
 let current = null;
 export const ours = new Set();
-
-const total = (job) => job.files.reduce((sum, { file }) => sum + file.size, 0);
 
 // Everything below a dropped folder, with paths that begin below it.
 async function walk(folder, path, found) {
@@ -56,13 +55,13 @@ function add(name, files, folder) {
 	if (!files.length) return toast(`“${visible(name)}” holds no files, so there is nothing to put`, true);
 	// A URL path cannot end in these.
 	const called = ['', '.', '..'].includes(name) ? 'file' : name;
-	const job = { id: `page-${[...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, '0')).join('')}`, name: called, files, folder, publish: $('opt-publish').checked, plain: $('opt-plain').checked };
+	const job = { id: `page-${crypto.getRandomValues(new Uint32Array(4)).join('-')}`, name: called, files, folder, publish: $('opt-publish').checked, plain: $('opt-plain').checked };
 	const shown = visible(called);
 	ours.add(job.id);
-	job.size = total(job);
+	job.size = files.reduce((sum, { file }) => sum + file.size, 0);
 	job.bar = bar(`Progress of ${shown}`);
 	job.reason = el('p', { class: 'reason' }, 'Waiting until the one before is done');
-	job.figure = el('span', { class: 'num' });
+	job.figure = el('span');
 	job.cancel = button('Cancel', () => cancel(job), 'small', `Cancel putting ${shown}`);
 	job.card = el('article', { class: 'card putting', 'aria-label': `Putting ${shown}` },
 		titleLine(called, job.id, el('span', null, folder ? plural(files.length, 'file') : bytes(job.size)), job.figure),
@@ -102,23 +101,25 @@ function send(job) {
 	request.setRequestHeader('Accept', 'application/json');
 	request.setRequestHeader('Offswarm-Request', '1');
 	request.setRequestHeader('Offswarm-Transfer', job.id);
+	// Only until the client speaks: what is on its way there is not stored yet.
 	request.upload.onprogress = (event) => {
-		show(job, event.loaded, event.total || job.size);
+		if (job.number === undefined) show(job, event.loaded, event.total || job.size);
 	};
+	request.upload.onload = () => { job.handed = true; };
 	request.onload = () => (request.status === 201 ? done(job, JSON.parse(request.responseText)) : fail(job, problem(request.status, request.responseText)));
 	request.onerror = () => fail(job, job.error ?? 'The connection broke before the client had everything');
 	request.onabort = () => fail(job, 'Cancelled; blocks that nothing else uses go with the next clean-up');
-	text(job.reason, 'Reading and handing over');
+	text(job.reason, 'Handing over');
 	request.send(body);
 }
 
 function show(job, part, all) {
-	// Two count, and neither may seem to take something back.
+	// Nothing is taken back when the count goes over to the client.
 	job.part = Math.max(job.part ?? 0, part);
 	const share = percent(job.part, all || 1);
 	job.bar.set(share);
 	text(job.figure, `${bytes(job.part)} of ${bytes(all)}, ${Math.floor(share)} %`);
-	if (!job.told) text(job.reason, part < all ? 'Handing over to the client' : 'Handed over; waiting for the last blocks to be safe on disk');
+	if (!job.told) text(job.reason, job.handed ? 'Waiting until the last blocks are safe on disk' : 'Cut into blocks, mixed and stored as it arrives');
 }
 
 // What the client says of a put: its own count and reason are better than ours.
@@ -136,7 +137,7 @@ on('transfer', (transfer) => {
 
 function done(job, item) {
 	const dismiss = button('Dismiss', () => away(card), 'small', `Dismiss ${visible(item.name)}`);
-	const card = resultCard(item, { note: 'Stored. Whoever has this URL can read it, so give it to those who may.', actions: [dismiss] });
+	const card = resultCard(item, { note: 'Stored. Whoever has this URL can read it, so give it to those who may.', actions: [button('Details', () => detail(item), 'small', `Details of ${visible(item.name)}`), dismiss] });
 	card.classList.add('put-done');
 	job.card.replaceWith(card);
 	announce(`${visible(item.name)} is stored. Its OFF URL is on the page.`);

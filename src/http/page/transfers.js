@@ -35,7 +35,7 @@ function update(node, transfer) {
 	parts.bar.hidden = !running(transfer);
 	const share = transfer.bytes_total > 0 ? percent(transfer.bytes_done, transfer.bytes_total) : percent(transfer.blocks - transfer.missing, transfer.blocks);
 	parts.bar.set(share);
-	text(parts.reason, transfer.error ?? (transfer.state === 'done' ? 'Everything is here.' : transfer.reason ?? ''));
+	text(parts.reason, transfer.error ?? (transfer.state === 'done' ? transfer.kind === 'put' ? 'Stored.' : 'Everything is here.' : transfer.reason ?? ''));
 	parts.reason.className = transfer.error ? 'error' : 'reason';
 	const map = transfer.map?.length ? transfer.map.join() : '';
 	if (node.map !== map) {

@@ -102,7 +102,7 @@ const remove = attempt(async (item) => {
 	$('search').focus({ preventScroll: true });
 });
 
-async function detail(item) {
+export async function detail(item) {
 	const show = (now, extra) => {
 		const publish = button(now.infohash ? 'Publish again' : 'Publish', () => publishNow(now), 'small', `Publish ${visible(now.name)}`);
 		$('detail-in').replaceChildren(resultCard(now, { actions: [publish, button('Delete', () => remove(now), 'small quiet', `Delete ${visible(now.name)}`)] }), extra);

@@ -7,10 +7,10 @@ use crate::limits::{MAX_STREAM_LEN, MAX_URL_LEN, MAX_URL_NAME};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// It does not even look like one.
-    #[error("not an OFF URL (no /offsystem/v4/ in it): \"{0}\"")]
+    #[error("not an OFF URL (no /offsystem/ in it): \"{0}\"")]
     NotOff(String),
     /// A form of another program or time.
-    #[error("an OFF URL of version {0} cannot be read yet, only version v4")]
+    #[error("an OFF URL of version {0} cannot be read, only one of version v3 or v4")]
     Version(String),
     /// Longer than anything sensible.
     #[error("an OFF URL of {0} characters is refused (limit {MAX_URL_LEN})")]
@@ -46,6 +46,9 @@ pub enum UrlError {
         /// "has a" or "has no".
         has: &'static str,
     },
+    /// js-offs has no empty streams.
+    #[error("an OFF URL of version 3 cannot name an empty file")]
+    Empty,
     /// `%` without two hex digits, or not UTF-8.
     #[error("bad percent-encoding: \"{0}\"")]
     Escape(String),

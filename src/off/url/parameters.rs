@@ -6,7 +6,8 @@ use crate::id::{InfoHash, excerpt};
 use crate::limits::MAX_HINTS;
 use crate::off::{Seal, SealKey, TupleSize};
 
-use super::{Member, UrlError, parse_length, unescape};
+use super::parse::{parse_length, unescape};
+use super::{Member, UrlError};
 
 /// Where a URL's blocks may be found. Somebody else's word: checked before it is followed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

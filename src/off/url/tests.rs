@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::InfoHash;
-use crate::limits::MAX_HINTS;
+use crate::limits::{MAX_HINTS, MAX_URL_LEN};
 use crate::off::SealKey;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -77,7 +77,7 @@ fn refuses_what_is_not_well_formed() {
     let with = |from: &str, to: &str| OffUrl::parse(&good.replace(from, to)).unwrap_err();
     assert!(matches!(OffUrl::parse("https://example.org/x"), Err(UrlError::NotOff(_))));
     assert!(matches!(OffUrl::parse(""), Err(UrlError::NotOff(_))));
-    assert!(matches!(with("v4", "v3"), UrlError::Version(v) if v == "v3"));
+    assert!(matches!(with("v4", "v2"), UrlError::Version(v) if v == "v2"));
     for length in ["-5", "05", "+5", "5e3", "99999999999999999999", "1125899906842625"] {
         assert!(matches!(with("/5/", &format!("/{length}/")), UrlError::Length(_)), "{length}");
     }
@@ -156,4 +156,102 @@ fn only_a_directory_takes_a_path_behind_its_name() {
     assert_eq!(read(&format!("{folder}/a%20b/c?t=3#x")), Ok(Some("a b/c".into())));
     assert!(matches!(read(&format!("{folder}/%zz")), Err(UrlError::Escape(_))));
     assert!(matches!(OffUrl::parse(&format!("{folder}/x")), Err(UrlError::Surplus(_))));
+}
+
+fn legacy(length: u64, content_type: &str, name: &str) -> Result<OffUrl, UrlError> {
+    OffUrl::legacy(length, FileId::of_nothing(), BlockId::of(b"chain"), content_type, name)
+}
+
+#[test]
+fn prints_version_3_as_js_offs_reads_it() {
+    let url = legacy(5, "text/plain", "report (1)!.pdf").unwrap();
+    let (id, file) = (BlockId::of(b"chain"), FileId::of_nothing());
+    assert_eq!(
+        url.to_string(),
+        format!("{ORIGIN}/offsystem/v3/text/plain/5/{file}/{id}/report%20%281%29%21.pdf")
+    );
+    assert_eq!((url.version(), url.block_size()), (Version::V3, BlockSize::LegacyNano));
+    assert!(!url.clone().executable(true).is_executable());
+    assert!(url.packed(Member { offset: 0, stream: 9 }).is_err());
+    assert_eq!(legacy(0, "text/plain", "a"), Err(UrlError::Empty));
+    assert!(matches!(legacy(1, "text/plain; x=y", "a"), Err(UrlError::Type(_))));
+}
+
+#[test]
+fn urls_of_the_two_versions_name_different_streams() {
+    let native = sample(5, "n", Seal::Plain);
+    let other = legacy(5, "text/plain", "n").unwrap();
+    assert_ne!(native.stream_key(), other.stream_key());
+    assert_eq!(other.canonical().path(), native.path().replace("/v4/", "/v3/"));
+}
+
+proptest! {
+    #[test]
+    fn parse_inverts_display_of_version_3(
+        length in 1..=MAX_STREAM_LEN, name in "\\PC{0,200}", is_directory: bool,
+        btih: Option<[u8; 20]>, port: u16,
+    ) {
+        let kind = if is_directory { directory::CONTENT_TYPE } else { "image/svg+xml" };
+        let mut url = legacy(length, kind, &name).unwrap();
+        url.hints.infohash = btih.map(InfoHash::from_bytes);
+        url.hints.peers = vec![SocketAddr::from(([127, 0, 0, 1], port))];
+        prop_assert_eq!(OffUrl::parse(&url.to_string()), Ok(url));
+    }
+
+    #[test]
+    fn version_3_never_panics(text in "/offsystem/v3/[\\PC/%?&=.0-9]*", end in "\\PC*") {
+        let _ = OffUrl::parse(&text);
+        let url = legacy(5, directory::CONTENT_TYPE, "").unwrap().path();
+        prop_assert!(OffUrl::parse_with_path(&url.replace(".ofd", &end.replace('?', ""))).is_ok());
+    }
+}
+
+#[test]
+fn names_of_version_3_are_taken_as_they_are() {
+    let url = legacy(5, "text/plain", "N").unwrap().path();
+    let name =
+        |name: &str| OffUrl::parse(&url.replace("/N", name)).map(|url| url.name().to_owned());
+    for (text, expected) in [
+        ("/report%20(1)!*'~.pdf", "report (1)!*'~.pdf"),
+        ("/a/b", "a/b"),
+        ("/a%2Fb", "a/b"),
+        ("/100%", "100%"),
+        ("/%zz%4", "%zz%4"),
+        ("/na%EFve", "na\u{fffd}ve"),
+        ("/n\u{ef}ve", "n\u{ef}ve"),
+        ("/%25C3", "%C3"),
+        ("/", ""),
+        ("/a?ofd=raw", "a"),
+        ("/a?utm=1&t=3#x", "a"),
+        ("/a?v=1&z&=&%zz=%zz", "a"),
+        ("/a#b?c", "a"),
+    ] {
+        assert_eq!(name(text).as_deref(), Ok(expected), "{text}");
+    }
+    for query in ["t=4", "o=0&s=5", "s=5", "tr=a&pe=b", "k=11111111111111111111111111111111"] {
+        let error = name(&format!("/a?{query}")).unwrap_err();
+        assert!(matches!(error, UrlError::Parameter { .. }), "{query}: {error}");
+    }
+    assert_eq!(name(""), Err(UrlError::Missing("name")));
+    for from_to in [("/5/", "/0/"), ("/5/", "/05/"), ("text/", "te%20xt/")] {
+        assert!(OffUrl::parse(&url.replace(from_to.0, from_to.1)).is_err(), "{from_to:?}");
+    }
+}
+
+#[test]
+fn a_path_may_stand_where_a_directory_of_version_3_is_named() {
+    let url = legacy(5, directory::CONTENT_TYPE, "N").unwrap().path();
+    let read = |end: &str| {
+        let (url, path) = OffUrl::parse_with_path(&url.replace("/N.ofd", end)).unwrap();
+        (url.name().to_owned(), path)
+    };
+    let some = |path: &str| Some(path.to_owned());
+    assert_eq!(read("/my%20dir.ofd"), ("my dir.ofd".into(), None));
+    assert_eq!(read("/my%20dir.ofd/"), ("my dir.ofd".into(), None));
+    assert_eq!(read("/d.ofd/img/a%20(b).svg"), ("d.ofd".into(), some("img/a (b).svg")));
+    assert_eq!(read("/img/a%20(b).svg?x=y"), ("directory.ofd".into(), some("img/a (b).svg")));
+    assert_eq!(read("/index.html"), ("directory.ofd".into(), some("index.html")));
+    assert_eq!(read("/"), ("directory.ofd".into(), None));
+    let error = OffUrl::parse(&url.replace("/N.ofd", "/index.html")).unwrap_err();
+    assert!(matches!(error, UrlError::Surplus(_)), "{error}");
 }

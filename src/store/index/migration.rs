@@ -1,5 +1,5 @@
-//! An index of format 1 becomes one of format 2: the order of eviction gets popularity, of which
-//! nothing is known yet.
+//! An index of an older format becomes one of today's. From format 1 the order of eviction gets
+//! popularity, of which nothing is known yet; from format 2 nothing but empty tables is missing.
 //!
 //! It is one transaction, so a crash on the way leaves the index as it was. A disk that is full
 //! leaves it so, too, and then the store does not open before there is some room.
@@ -17,17 +17,22 @@ const OLD_COLD: OldOrder<'_> = TableDefinition::new("cold");
 const ASIDE: OldOrder<'_> = TableDefinition::new("cold-1");
 
 impl Index {
-    /// Brings an index of format 1 to format 2.
-    pub(super) fn migrate(&self) -> Result<(), StoreError> {
+    /// Brings an index of the format `found` to today's.
+    pub(super) fn migrate(&self, found: u64) -> Result<(), StoreError> {
         self.transact("bring to a new format", |transaction| {
-            transaction.rename_table(OLD_COLD, ASIDE)?;
+            if found == 1 {
+                transaction.rename_table(OLD_COLD, ASIDE)?;
+            }
             // This makes the tables that are new.
             let mut tables = Tables::open(transaction)?;
+            tables.meta.insert("format", FORMAT)?;
+            if found > 1 {
+                return Ok(());
+            }
             for item in transaction.open_table(ASIDE)?.iter()? {
                 let (uses, last, slot) = item?.0.value();
                 tables.cold.insert((uses, 0, last, slot), ())?;
             }
-            tables.meta.insert("format", FORMAT)?;
             drop(tables);
             transaction.delete_table(ASIDE)?;
             Ok(())
@@ -37,12 +42,15 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::sync::Arc;
 
     use redb::{Database, ReadableDatabase};
 
     use super::super::backend::Backend;
-    use super::super::{BLOCKS, DAMAGED, FREE, META, NAME, PACKS, SLOTS, USES};
+    use super::super::{
+        BLOCKS, Counts, DAMAGED, Entry, FREE, META, MINI, Most, NAME, NANO, PACKS, SLOTS, USES,
+    };
     use super::*;
     use crate::id::BlockId;
     use crate::store::fault::{FaultDisk, Kept};
@@ -88,19 +96,20 @@ mod tests {
     }
 
     fn order(index: &Index) -> Vec<BlockId> {
-        let cold = index.cold(u32::MAX, u64::MAX, 9).unwrap();
+        let cold = index.cold(u32::MAX, u64::MAX, Most::Blocks(9), &|_| 0).unwrap();
         cold.into_iter().map(|(id, _)| id).collect()
     }
 
     #[test]
-    fn an_index_of_format_1_goes_on_as_format_2() {
+    fn an_index_of_format_1_goes_on_as_format_3() {
         let disk = FaultDisk::default();
         write_format_1(&disk);
         let [a, b, c, d] = ids();
         for _ in 0..2 {
             let index = Index::open(&disk).unwrap();
-            assert_eq!(index.format().unwrap(), Some(2));
-            assert_eq!((index.clock().unwrap(), index.counts().unwrap()), (9, (4, 0)));
+            assert_eq!(index.format().unwrap(), Some(3));
+            let counts = Counts { blocks: 4, ..Counts::default() };
+            assert_eq!((index.clock().unwrap(), index.counts().unwrap()), (9, counts));
             assert_eq!(order(&index), [d, c, a], "as before, and the pinned one stays");
             assert_eq!((index.popularity(&d).unwrap(), index.digests(&d).unwrap()), (0, None));
         }
@@ -115,13 +124,13 @@ mod tests {
 
     /// Stops the machine at every write and sync of the migration.
     #[test]
-    fn a_crash_leaves_format_1_or_format_2() {
+    fn a_crash_leaves_format_1_or_format_3() {
         let old = FaultDisk::default();
         write_format_1(&old);
         let trial = old.after_crash(Kept::All);
         drop(Index::open(&trial).unwrap());
         let [a, _, c, d] = ids();
-        let mut found = [0, 0];
+        let mut found = [0, 0, 0];
         for stop in 1..=trial.changes() {
             let disk = old.after_crash(Kept::All);
             disk.stop_at(stop);
@@ -136,7 +145,34 @@ mod tests {
                 assert_eq!(order(&index), [d, c, a], "stopped at {stop}, {kept:?}");
             }
         }
-        assert!(found.iter().all(|count| *count > 0), "{found:?}");
+        assert!(found[0] > 0 && found[1] == 0 && found[2] > 0, "{found:?}");
+    }
+
+    #[test]
+    fn an_index_of_format_2_goes_on_as_format_3() {
+        let disk = FaultDisk::default();
+        let [a, b, ..] = ids();
+        let entry = |slot| Entry { slot, len: 136, put: slot, used: slot };
+        {
+            let index = Index::open(&disk).unwrap();
+            index
+                .add(&[(a, entry(0)), (b, entry(1))], &HashMap::new(), &HashMap::new(), 5)
+                .unwrap();
+            index.set_popularity(&[(a, 7)]).unwrap();
+            let as_format_2 = index.transact("set back", |transaction| {
+                transaction.delete_table(MINI)?;
+                transaction.delete_table(NANO)?;
+                transaction.open_table(META)?.insert("format", 2)?;
+                Ok(())
+            });
+            as_format_2.unwrap();
+        }
+        for _ in 0..2 {
+            let index = Index::open(&disk).unwrap();
+            assert_eq!(index.format().unwrap(), Some(3));
+            assert_eq!(index.counts().unwrap(), Counts { blocks: 2, ..Counts::default() });
+            assert_eq!((order(&index), index.popularity(&a).unwrap()), (vec![b, a], 7));
+        }
     }
 
     #[test]

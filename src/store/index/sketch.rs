@@ -3,25 +3,24 @@
 use redb::ReadableTable;
 
 use crate::limits::SLOTS_PER_SLAB;
+use crate::store::places::Region;
 use crate::store::sketch::plan;
 use crate::store::{Sketch, SketchCell, StoreError, UseCount};
 
 use super::{BLOCKS, Index, SLOTS, USES};
 
 impl Index {
-    /// Looks at up to `most` slots of those below `own` and of the packs.
-    pub(in crate::store) fn sketch(
-        &self,
-        own: u64,
-        cells: usize,
-        most: usize,
-    ) -> Result<Sketch, StoreError> {
+    /// Looks at up to `most` of all places.
+    pub(in crate::store) fn sketch(&self, cells: usize, most: usize) -> Result<Sketch, StoreError> {
         let packs = self.packs()?;
         let packs = packs.iter().map(|pack| {
             let first = pack.first_slab * SLOTS_PER_SLAB;
             first..first + pack.blocks
         });
-        let ranges: Vec<_> = std::iter::once(0..self.end(own)?).chain(packs).collect();
+        let own = [Region::Native, Region::Legacy, Region::Mini, Region::Nano];
+        let own = own.iter().map(|region| Ok(region.places().start..self.end(*region)?));
+        let mut ranges = own.collect::<Result<Vec<_>, StoreError>>()?;
+        ranges.extend(packs);
         let plan = plan(&ranges, cells, most);
         self.read(|transaction| {
             let (slots, uses) = (transaction.open_table(SLOTS)?, transaction.open_table(USES)?);

@@ -4,15 +4,19 @@ use redb::ReadableTable;
 
 use crate::id::BlockId;
 use crate::store::UseCount;
+use crate::store::places::Region;
 
 use super::{
-    BLOCKS, COLD, DAMAGED, DIGESTS, Entry, FREE, META, NO_USE, PACKS, POPULAR, SLOTS, USES, entry,
+    BLOCKS, COLD, DAMAGED, DIGESTS, Entry, FREE, META, MINI, NANO, NO_USE, PACKS, POPULAR, SLOTS,
+    USES, entry,
 };
 
 /// All tables, open for writing.
 pub(super) struct Tables<'t> {
     pub(super) meta: redb::Table<'t, &'static str, u64>,
     pub(super) blocks: redb::Table<'t, &'static [u8; 32], (u64, u32, u64, u64)>,
+    pub(super) mini: redb::Table<'t, &'static [u8; 32], &'static [u8]>,
+    pub(super) nano: redb::Table<'t, &'static [u8; 32], &'static [u8]>,
     pub(super) slots: redb::Table<'t, u64, &'static [u8; 32]>,
     pub(super) free: redb::Table<'t, u64, ()>,
     pub(super) uses: redb::Table<'t, &'static [u8; 32], (u32, u32)>,
@@ -28,6 +32,8 @@ impl<'t> Tables<'t> {
         Ok(Self {
             meta: transaction.open_table(META)?,
             blocks: transaction.open_table(BLOCKS)?,
+            mini: transaction.open_table(MINI)?,
+            nano: transaction.open_table(NANO)?,
             slots: transaction.open_table(SLOTS)?,
             free: transaction.open_table(FREE)?,
             uses: transaction.open_table(USES)?,
@@ -87,9 +93,27 @@ impl<'t> Tables<'t> {
         Ok(Some(entry))
     }
 
-    /// Forgets a block that is here no longer, and what was remembered about it but its uses.
+    /// Keeps the bytes of a block whose place is in the index.
+    pub(super) fn keep(
+        &mut self,
+        id: &BlockId,
+        entry: Entry,
+        contents: &[u8],
+    ) -> Result<(), redb::Error> {
+        match Region::of(entry.slot) {
+            Region::Mini => self.mini.insert(id.as_bytes(), contents)?,
+            Region::Nano => self.nano.insert(id.as_bytes(), contents)?,
+            Region::Native | Region::Foreign | Region::Legacy => return Ok(()),
+        };
+        Ok(())
+    }
+
+    /// Forgets a block that is here no longer, its bytes if they are in the index, and what was
+    /// remembered about it but its uses.
     pub(super) fn lose(&mut self, id: &BlockId) -> Result<(), redb::Error> {
         self.forget(id)?;
+        self.mini.remove(id.as_bytes())?;
+        self.nano.remove(id.as_bytes())?;
         self.digests.remove(id.as_bytes())?;
         self.popular.remove(id.as_bytes())?;
         Ok(())

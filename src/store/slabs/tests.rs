@@ -16,7 +16,8 @@ fn block() -> Block {
 #[test]
 fn blocks_are_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
-    let blocks: Vec<Block> = (0..3).map(|_| block()).collect();
+    let sizes = BlockSize::ALL.into_iter().cycle().take(9);
+    let blocks: Vec<Block> = sizes.map(|size| Block::random(size, &mut rand::rng())).collect();
     let store = open(&folder);
     for block in &blocks {
         assert!(store.put(block).unwrap());
@@ -27,6 +28,52 @@ fn blocks_are_there_after_reopening() {
         assert_eq!(store.get(&block.id()).unwrap().as_ref(), Some(block));
         assert!(!store.put(block).unwrap());
     }
+}
+
+/// What a limit counts for short blocks is about what the index grows by.
+#[test]
+fn short_blocks_take_about_what_is_counted() {
+    for size in [BlockSize::LegacyMini, BlockSize::LegacyNano] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        for _ in 0..10_000 {
+            store.put(&Block::random(size, &mut rand::rng())).unwrap();
+        }
+        let counted = store.census().unwrap().bytes;
+        drop(store);
+        let len = std::fs::metadata(folder.path().join("index.redb")).unwrap().len();
+        println!("{size:?}: {len} bytes of index, {counted} counted");
+        assert!((counted / 2..counted * 2).contains(&len), "{size:?}: {len}, {counted} counted");
+    }
+}
+
+#[test]
+fn places_of_short_blocks_are_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    for size in BlockSize::ALL {
+        let mut places = Vec::new();
+        for _ in 0..2 {
+            let block = Block::random(size, &mut rand::rng());
+            store.put(&block).unwrap();
+            places.push(store.locate(&block.id()).unwrap().unwrap().place);
+            assert_eq!(store.file_of(places[0], 1).unwrap(), None);
+            assert_eq!(store.remove_unused(&[block.id()]).unwrap().blocks, 1);
+            assert_eq!(store.index.contents(&block.id(), size).unwrap(), None);
+        }
+        assert_eq!(places[0], places[1], "{size:?}");
+    }
+}
+
+#[test]
+fn a_store_of_legacy_slabs_without_an_index_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    store.put(&Block::random(BlockSize::LegacyBlock, &mut rand::rng())).unwrap();
+    drop(store);
+    std::fs::remove_file(folder.path().join("index.redb")).unwrap();
+    let disk = Arc::new(Folder::open(folder.path()).unwrap());
+    assert!(matches!(SlabStore::open(disk), Err(StoreError::Lost { .. })));
 }
 
 #[test]
@@ -71,7 +118,7 @@ fn popularity_outlives_a_reopening_and_not_the_block() {
     store.commit().unwrap();
     assert_eq!(store.popularity(&bad.id()).unwrap(), 0);
     assert_eq!(store.popularity(&good.id()).unwrap(), 3);
-    assert_eq!(store.evict(0, 1, false).unwrap(), 1);
+    assert_eq!(store.evict(0, 1, false).unwrap().blocks, 1);
     assert_eq!(store.presence(&good.id()).unwrap(), Presence::Held, "it is the more popular one");
 }
 
