@@ -1,5 +1,6 @@
 //! The HTTP gateway as browsers, players and `curl` see it.
 
+mod legacy;
 mod reading;
 mod refusing;
 mod rig;
