@@ -20,7 +20,7 @@ use crate::limits::http::GATHERED_LEN;
 use crate::limits::{MAX_DIRECTORY_LEN, PACKED_BELOW_LEN};
 use crate::off::directory::{self, DirectoryError, PathError};
 use crate::off::url::{Member, Named};
-use crate::off::{Directory, OffUrl};
+use crate::off::{Directory, OffUrl, Version};
 use crate::store::Lease;
 
 use super::put::{Put, PutOptions};
@@ -64,11 +64,13 @@ pub(super) struct Part {
 }
 
 impl Client {
-    /// Begins a directory. Of the options the content type is not used; the name gets the ending
-    /// `.ofd` unless it has it.
+    /// Begins a directory of version 4. Of the options the content type is not used; the name gets
+    /// the ending `.ofd` unless it has it.
     pub fn begin_tree(&self, options: PutOptions) -> Result<TreePut, PutError> {
         OffUrl::check_words(directory::CONTENT_TYPE, &options.name)?;
         let lease = Some(self.store.lease());
+        // js-offs knows no packed streams.
+        let options = PutOptions { version: Version::V4, ..options };
         Ok(TreePut {
             client: self.clone(),
             options,

@@ -1,6 +1,7 @@
 //! The HTTP gateway as browsers, players and `curl` see it.
 
 mod api;
+mod legacy;
 mod reading;
 mod refusing;
 mod rig;

@@ -22,6 +22,7 @@
 //! what is no range at all is ignored.
 
 mod body;
+mod legacy;
 mod listing;
 mod put;
 mod ranges;
@@ -37,6 +38,8 @@ use super::fault::Fault;
 
 pub(super) fn router() -> Router<Context> {
     Router::new()
+        .route("/offsystem", put(legacy::put))
+        .route("/offsystem/", put(legacy::put))
         .route("/offsystem/{*path}", get(read::read))
         .route("/v4/{name}", put(put::put))
         .method_not_allowed_fallback(wrong_method)

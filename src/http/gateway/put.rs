@@ -20,6 +20,7 @@ use super::super::context::Context;
 use super::super::fault::Fault;
 use super::super::pipe::{PipeReader, pipe};
 use super::super::putting::{PutAnswer, conclude, give_up, pour, transfer_name};
+use super::legacy::Announced;
 use super::target::name_in;
 
 /// How long the rest of a body that is not wanted is read, so that a client that does not listen
@@ -52,9 +53,11 @@ pub(super) async fn put(
 }
 
 /// How a body is to be put.
-struct How {
-    options: PutOptions,
-    publish: bool,
+pub(super) struct How {
+    pub(super) options: PutOptions,
+    pub(super) publish: bool,
+    /// The bytes that were announced beside `Content-Length`; none but js-offs's clients do that.
+    pub(super) length: Option<u64>,
 }
 
 impl How {
@@ -64,6 +67,7 @@ impl How {
         let mut how = Self {
             options: PutOptions { content_type, name, ..PutOptions::default() },
             publish: false,
+            length: None,
         };
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*key {
@@ -96,7 +100,7 @@ fn is_set(key: &str, value: &str) -> Result<bool, Fault> {
 
 /// Puts a body while it comes in. If it breaks off, or whoever sends it goes away, nothing of it
 /// stays.
-async fn store(
+pub(super) async fn store(
     session: &Session,
     mut how: How,
     headers: &HeaderMap,
@@ -104,6 +108,7 @@ async fn store(
 ) -> Result<PutAnswer, Fault> {
     let tag = transfer_name(headers)?;
     let length = headers.typed_get::<ContentLength>().map(|ContentLength(length)| length);
+    let length = length.or(how.length);
     let ticket = session.begin_put(&how.options.name, length);
     if let Some(tag) = tag {
         ticket.tag(&tag);
@@ -128,11 +133,17 @@ fn run(
     session: &Session,
     how: &How,
     ticket: PutTicket,
-    mut reader: PipeReader,
+    reader: PipeReader,
 ) -> Result<PutAnswer, Fault> {
-    let put = session.client().put(&mut reader, &how.options, &mut |read| ticket.read(read));
-    // Whoever still sends need not wait for what comes now.
-    drop(reader);
+    let mut progress = |read| ticket.read(read);
+    // Afterwards the reader is gone: whoever still sends need not wait for what comes then.
+    let put = match (how.length, reader) {
+        (Some(length), reader) => {
+            let mut reader = Announced::new(reader, length);
+            session.client().put(&mut reader, &how.options, &mut progress)
+        }
+        (None, mut reader) => session.client().put(&mut reader, &how.options, &mut progress),
+    };
     match put {
         Ok(put) => conclude(session, ticket, &put.url, PutAnswer::of_file(&put), how.publish),
         Err(error) => Err(give_up(ticket, Fault::from(&error))),
