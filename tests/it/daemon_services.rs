@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -184,6 +185,33 @@ async fn thirty_deaths_lose_nothing_that_was_acknowledged_and_fetches_go_on() {
         place.run("home", ["check", "--read-data"]).ok();
         drop(daemon);
     });
+}
+
+/// What systemd hears, by a socket of our own in its place.
+#[test]
+fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
+    let place = Place::new();
+    let path = place.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut serve = place.command("home", ["serve", "--json"]);
+    serve.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    let daemon = Daemon::spawn(serve);
+    let mut hear = |what: &str| {
+        let mut buffer = [0; 1_024];
+        loop {
+            let len = socket.recv(&mut buffer).unwrap();
+            let said = String::from_utf8(buffer[..len].to_vec()).unwrap();
+            if said.lines().any(|line| line == what) {
+                break said;
+            }
+        }
+    };
+    assert!(hear("READY=1").contains("STATUS=serving "));
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    assert_eq!(daemon.signal("TERM"), Some(0));
+    hear("STOPPING=1");
 }
 
 /// A stream of any length, of which any part can be told.
