@@ -141,7 +141,7 @@ impl From<DaemonError> for CliError {
         match error {
             DaemonError::Config(error) => error.into(),
             DaemonError::Open(error) => error.into(),
-            DaemonError::Socket(error) => Self::new(Exit::Failed, error),
+            error => Self::new(Exit::Failed, error),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,12 +21,14 @@ pub trait Commands: Send + Sync + 'static {
     fn run(&self, daemon: &Daemon, stream: UnixStream, stop: &CancellationToken);
 }
 
-/// Takes commands at a socket until `stop`, and then waits for those that run.
+/// Takes commands at a socket until `stop`, and then waits for those that run, but no longer than
+/// `drain`: one may wait for a terminal that is suspended.
 pub(super) async fn answer(
     door: Door,
     daemon: &Daemon,
     commands: &Arc<dyn Commands>,
     stop: &CancellationToken,
+    drain: Duration,
 ) -> Result<(), SocketError> {
     let (running, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MAX_COMMANDS)));
     loop {
@@ -47,6 +50,8 @@ pub(super) async fn answer(
     }
     drop(door);
     running.close();
-    running.wait().await;
+    if tokio::time::timeout(drain, running.wait()).await.is_err() {
+        tracing::warn!("{} commands did not end in time", running.len());
+    }
     Ok(())
 }

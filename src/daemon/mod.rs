@@ -55,6 +55,14 @@ pub enum DaemonError {
     /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// There is no token, and none could be made.
+    #[error("cannot use the token in {}", path.display())]
+    Token {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// It could not take commands.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -132,9 +140,12 @@ pub async fn run(
 ) -> Result<(), DaemonError> {
     let Setup { home, config, log, commands, fault_injection: _ } = setup;
     let client = Client::open(&home, &config.values.settings()?)?;
+    let path = home.join(token::NAME);
+    token::of(&home).map_err(|source| DaemonError::Token { path, source })?;
     let session = Session::new(client, config.values.ways());
     let daemon = Daemon(Arc::new(Shared { config, session, log, started: Instant::now() }));
     let door = Door::open(&home)?;
     ready(&Ready { http: None, peers: None });
-    Ok(calls::answer(door, &daemon, &commands, &stop).await?)
+    let drain = daemon.config().values.drain;
+    Ok(calls::answer(door, &daemon, &commands, &stop, drain).await?)
 }
