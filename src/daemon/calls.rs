@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -33,18 +34,21 @@ pub(super) fn service(shared: &Shared, door: Door) -> Service {
                 Some(door) => door,
                 None => Door::open(&shared.home)?,
             };
+            let drain = shared.config.values.drain;
             let daemon = Daemon { session: shared.session()?, shared: shared.clone() };
-            Ok(answer(door, &daemon, &shared.commands, &context.stop).await?)
+            Ok(answer(door, &daemon, &shared.commands, &context.stop, drain).await?)
         }
     })
 }
 
-/// Takes commands at a socket until `stop`, and then waits for those that run.
+/// Takes commands at a socket until `stop`, and then waits for those that run, but no longer than
+/// `drain`: one may wait for a terminal that is suspended.
 async fn answer(
     door: Door,
     daemon: &Daemon,
     commands: &Arc<dyn Commands>,
     stop: &CancellationToken,
+    drain: Duration,
 ) -> Result<(), SocketError> {
     let (running, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MAX_COMMANDS)));
     loop {
@@ -66,6 +70,8 @@ async fn answer(
     }
     drop(door);
     running.close();
-    running.wait().await;
+    if tokio::time::timeout(drain, running.wait()).await.is_err() {
+        tracing::warn!("{} commands did not end in time", running.len());
+    }
     Ok(())
 }

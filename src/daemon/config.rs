@@ -12,6 +12,9 @@
 //! listen = "127.0.0.1:23402"
 //! ```
 //!
+//! All of it is for the daemon. A command that opens the store itself keeps to `[store]`, `[native]`,
+//! `[dht]` and the limits under `[peers]`; what else it does its own flags say.
+//!
 //! What is not in the table, is of another kind or out of range is an error with file, line, key
 //! and what is allowed: a key that is misspelt must not be a key that is not there.
 
@@ -32,6 +35,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::client::fetch::Ways;
 use crate::client::{Percent, Settings};
+use crate::id::excerpt;
 use crate::limits::MAX_CONFIG_LEN;
 use crate::peer::front::Limits;
 use crate::swarm::native::NativeOptions;
@@ -234,7 +238,7 @@ impl Config {
                     Origin::Environment => key.environment(),
                     _ => format!("--{}", key.flag),
                 };
-                ConfigError::Value { place, key: key.name, why, allowed: key.allowed }
+                ConfigError::value(key, place, &texts.join(","), why)
             })?;
             config.origins.insert(key.name, *origin);
         }
@@ -292,7 +296,7 @@ impl Config {
                     key(&full).ok_or_else(|| ConfigError::unknown(path(), line, full.clone()))?;
                 (key.take)(&mut self.values, Input::Toml(value.get_ref())).map_err(|why| {
                     let place = format!("{}, line {line}", self.file.display());
-                    ConfigError::Value { place, key: key.name, why, allowed: key.allowed }
+                    ConfigError::value(key, place, text.get(value.span()).unwrap_or(""), why)
                 })?;
                 self.origins.insert(key.name, Origin::File);
             }
@@ -362,12 +366,14 @@ pub enum ConfigError {
         name: String,
     },
     /// A value does not fit its key.
-    #[error("cannot use {place}: `{key}`: {why}; allowed is {allowed}")]
+    #[error("cannot use {place}: `{key}` is {given}: {why}; allowed is {allowed}")]
     Value {
         /// The file and line, the flag or the environment variable.
         place: String,
         /// The key.
         key: &'static str,
+        /// The beginning of it.
+        given: String,
         /// What is wrong with it.
         why: String,
         /// What values it may have.
@@ -386,6 +392,11 @@ impl ConfigError {
     #[must_use]
     pub const fn is_usage(&self) -> bool {
         !matches!(self, Self::Read { .. })
+    }
+
+    fn value(key: &Key, place: String, given: &str, why: String) -> Self {
+        let given = excerpt(given);
+        Self::Value { place, key: key.name, given, why, allowed: key.allowed }
     }
 
     fn unknown(path: PathBuf, line: usize, key: String) -> Self {

@@ -70,10 +70,10 @@ pub enum DaemonError {
     /// It could not take commands.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The token could not be read or made.
-    #[error("cannot use {}", path.display())]
+    /// There is no token, and none could be made.
+    #[error("cannot use the token in {}", path.display())]
     Token {
-        /// The file.
+        /// Its file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,

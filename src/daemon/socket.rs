@@ -161,6 +161,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_user_is_hung_up_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut door = Door::open(folder.path()).unwrap();
+        door.user += 1;
+        let caller = async {
+            let stream = connect(folder.path()).await.unwrap().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let mut stream = UnixStream::from_std(stream).unwrap();
+            tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 8]).await.unwrap()
+        };
+        tokio::select! {
+            read = caller => assert_eq!(read, 0),
+            accepted = door.accept() => panic!("let in: {accepted:?}"),
+        }
+    }
+
+    #[tokio::test]
     async fn what_a_killed_daemon_left_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         drop(UnixListener::bind(folder.path().join(NAME)).unwrap());

@@ -70,7 +70,7 @@ mod tests {
     fn says_what_was_said_and_no_more() {
         assert_eq!(spelt(&["ls"]), ["offswarm", "ls"]);
         assert_eq!(
-            spelt(&["get", "--json", "-o", "-x", "u", "--peer", "127.0.0.1:1,127.0.0.1:2"]),
+            spelt(&["get", "--json", "--output=-x", "u", "--peer", "127.0.0.1:1,127.0.0.1:2"]),
             [
                 "offswarm",
                 "--json",

@@ -79,7 +79,8 @@ impl Terminal {
     fn open(&mut self, words: &[OsString]) -> Result<(), CliError> {
         let version = env!("CARGO_PKG_VERSION");
         let hello = Hello { version: version.to_owned(), watched: io::stderr().is_terminal() };
-        send(&self.writer, &Frame::Hello(hello)).map_err(lost)?;
+        // If that fails, what comes back says why.
+        let _ = send(&self.writer, &Frame::Hello(hello));
         self.reader.set_read_timeout(Some(ANSWER_DEADLINE)).map_err(lost)?;
         match Frame::read(&mut self.reader).map_err(lost)? {
             Some(Frame::Welcome(theirs)) if theirs == version => {}

@@ -1,6 +1,7 @@
 //! Frames: a length of four bytes (big endian, of what follows), a byte that says what it is, and
 //! its contents, a mebibyte at most.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,9 @@ use super::bar::BarState;
 
 /// Bytes of a frame's contents, at most.
 pub(super) const MAX_FRAME_LEN: usize = 1 << 20;
+
+/// The kind of a frame with bytes for stdout.
+const STDOUT: u8 = 10;
 
 /// What the program says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,24 +68,24 @@ impl From<FrameError> for io::Error {
 
 impl Frame {
     /// What it is, and its contents.
-    fn parts(&self) -> (u8, Vec<u8>) {
-        let json = |contents: serde_json::Result<Vec<u8>>| contents.unwrap_or_default();
+    fn parts(&self) -> (u8, Cow<'_, [u8]>) {
+        let json = |contents: serde_json::Result<Vec<u8>>| contents.unwrap_or_default().into();
         match self {
             Self::Hello(hello) => (1, json(serde_json::to_vec(hello))),
-            Self::Welcome(version) => (2, version.clone().into_bytes()),
-            Self::Words(bytes) => (3, bytes.clone()),
-            Self::Go => (4, Vec::new()),
-            Self::Stdin(bytes) => (5, bytes.clone()),
-            Self::StdinEnd => (6, Vec::new()),
-            Self::StdinFailed(code) => (7, code.to_be_bytes().to_vec()),
-            Self::Signal(Signal::Interrupt) => (8, vec![0]),
-            Self::Signal(Signal::Terminate) => (8, vec![1]),
-            Self::OutputClosed => (9, Vec::new()),
-            Self::Stdout(bytes) => (10, bytes.clone()),
-            Self::Stderr(bytes) => (11, bytes.clone()),
-            Self::WantStdin => (12, Vec::new()),
+            Self::Welcome(version) => (2, version.as_bytes().into()),
+            Self::Words(bytes) => (3, bytes.into()),
+            Self::Go => (4, (&[]).into()),
+            Self::Stdin(bytes) => (5, bytes.into()),
+            Self::StdinEnd => (6, (&[]).into()),
+            Self::StdinFailed(code) => (7, code.to_be_bytes().to_vec().into()),
+            Self::Signal(Signal::Interrupt) => (8, (&[0]).into()),
+            Self::Signal(Signal::Terminate) => (8, (&[1]).into()),
+            Self::OutputClosed => (9, (&[]).into()),
+            Self::Stdout(bytes) => (STDOUT, bytes.into()),
+            Self::Stderr(bytes) => (11, bytes.into()),
+            Self::WantStdin => (12, (&[]).into()),
             Self::Bar(state) => (13, json(serde_json::to_vec(state))),
-            Self::Exit(code) => (14, vec![*code]),
+            Self::Exit(code) => (14, vec![*code].into()),
         }
     }
 
@@ -98,7 +102,7 @@ impl Frame {
             (8, [0]) => Self::Signal(Signal::Interrupt),
             (8, [1]) => Self::Signal(Signal::Terminate),
             (9, []) => Self::OutputClosed,
-            (10, _) => Self::Stdout(contents),
+            (STDOUT, _) => Self::Stdout(contents),
             (11, _) => Self::Stderr(contents),
             (12, []) => Self::WantStdin,
             (13, json) => Self::Bar(serde_json::from_slice(json).map_err(|_| bad())?),
@@ -129,16 +133,23 @@ impl Frame {
 
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         let (kind, contents) = self.parts();
-        let length = u32::try_from(contents.len() + 1).ok();
-        let Some(length) = length.filter(|_| contents.len() <= MAX_FRAME_LEN) else {
-            return Err(FrameError::Length(u32::MAX).into());
-        };
-        let mut frame = Vec::with_capacity(contents.len() + 5);
-        frame.extend(length.to_be_bytes());
-        frame.push(kind);
-        frame.extend(contents);
-        to.write_all(&frame)
+        write(kind, &contents, to)
     }
+}
+
+/// Writes a frame of bytes for stdout without copying them.
+pub(super) fn write_stdout(bytes: &[u8], to: &mut impl Write) -> io::Result<()> {
+    write(STDOUT, bytes, to)
+}
+
+fn write(kind: u8, contents: &[u8], to: &mut impl Write) -> io::Result<()> {
+    let length = u32::try_from(contents.len() + 1).ok();
+    let Some(length) = length.filter(|_| contents.len() <= MAX_FRAME_LEN) else {
+        return Err(FrameError::Length(u32::MAX).into());
+    };
+    let [a, b, c, d] = length.to_be_bytes();
+    to.write_all(&[a, b, c, d, kind])?;
+    to.write_all(contents)
 }
 
 /// Reads as much as fits; false if the other end hung up before.

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bar::BarState;
-use super::frame::{Frame, MAX_FRAME_LEN, Signal};
+use super::frame::{Frame, MAX_FRAME_LEN, Signal, write_stdout};
 use crate::cli::signals::Signals;
 
 /// What came of reading standard input; nothing at its end.
@@ -51,7 +51,7 @@ impl Line {
             if self.closed.load(Ordering::Acquire) {
                 return Err(ErrorKind::BrokenPipe.into());
             }
-            self.send(&Frame::Stdout(part.to_vec())).map_err(|_| ErrorKind::BrokenPipe)?;
+            write_stdout(part, &mut *self.stream()).map_err(|_| ErrorKind::BrokenPipe)?;
         }
         Ok(())
     }

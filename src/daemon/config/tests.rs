@@ -63,7 +63,10 @@ fn errors_say_where_and_what_is_allowed() {
         ("[http]\nhosts = [\"a:80\"]\n", ["line 2", "`http.hosts`", "without ports"]),
         ("[http]\nhosts = \"a\"\n", ["line 2", "`http.hosts`", "string"]),
         ("[dht]\nenabled = \"yes\"\n", ["line 2", "`dht.enabled`", "true or false"]),
-        ("[native]\nhost_share_percent = 101\n", ["line 2", "host_share_percent", "0 to 100"]),
+        (
+            "[native]\nhost_share_percent = 101\n",
+            ["line 2", "host_share_percent` is 101", "0 to 100"],
+        ),
         ("[peers]\nmax_peers = 0\n", ["line 2", "`peers.max_peers`", "from 1 to 10000"]),
         ("[serve]\ndrain_seconds = 700\n", ["line 2", "`serve.drain_seconds`", "600"]),
         ("[log]\nfilter = \"a=b=c\"\n", ["line 2", "`log.filter`", "offswarm=debug"]),
