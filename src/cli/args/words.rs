@@ -75,9 +75,9 @@ mod tests {
                 "offswarm",
                 "--json",
                 "get",
-                "--output=-x",
                 "--peer=127.0.0.1:1",
                 "--peer=127.0.0.1:2",
+                "--output=-x",
                 "--",
                 "u"
             ]
