@@ -18,6 +18,8 @@
 //! | network | [`torrent`], [`peer`], [`krpc`] |
 //! | swarm | [`swarm`] |
 //! | client | [`client`] |
+//! | front ends | [`http`] |
+//! | program | [`daemon`] |
 //! | tool | [`cli`] |
 //!
 //! # Invariants
@@ -32,6 +34,10 @@
 //! * Only the catalog and the index of the store name the database, only the drivers of `peer` and
 //!   its door touch a peer's socket, only `krpc::driver` that of the DHT, only `cli::output`
 //!   prints.
+//! * A service of the daemon may fail at any time: what must outlive it is on the disk, what others
+//!   need of it they take from a watched place that is empty while it is down.
+//! * A request over HTTP has passed the guard before anything looks at it, and changes something only
+//!   if it is no `GET`; stored bytes never share the origin of the page with their scripts on.
 //! * What the DHT says is strangers' word: peers are filtered, items exist only if they are signed,
 //!   and a torrent that somebody names is believed only when its first block is the descriptor.
 //!
@@ -46,6 +52,7 @@
 //!          if they miss or are slow: torrent (known, or by a record in the DHT) -> pieces from peers
 //!          and web seeds -> check -> store
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
+//! read     store? -> else take part in the URL's fetch, which follows its readers -> bytes as they come
 //! ```
 
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests use small numbers"))]

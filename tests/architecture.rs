@@ -37,6 +37,8 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("crc", &["krpc/secure.rs"]),
     ("socket2", &["krpc/driver/sockets.rs", "swarm/lan/driver/sockets.rs"]),
     ("if_addrs", &["swarm/lan/driver/sockets.rs"]),
+    ("qrcode", &["http/api/qr.rs"]),
+    ("prometheus_client", &["http/api/metrics.rs"]),
 ];
 
 /// Macros that only `cli/output.rs` may call.

@@ -14,12 +14,14 @@
 //! | `shards` | infohash of a shard | JSON of [`ShardRecord`] |
 //! | `standings` | infohash | JSON of [`Standing`] |
 //! | `hosted` | block id | bytes of the store's limit taken by a block that is kept for others |
+//! | `awaited` | canonical OFF URL | JSON of [`AwaitedRecord`] |
 //! | `pieces` | infohash, block number | block id: what an unfinished download has so far |
 //!
 //! A canonical OFF URL is one without hints. Behind each JSON and each order stand eight bytes of
 //! SHA-256 over key and value: a flipped bit in a URL would else be a URL that nothing answers to.
-//! `orders`, `shards` and `hosted` are made when they are first written to.
+//! `orders`, `shards`, `hosted` and `awaited` are made when they are first written to.
 
+mod awaited;
 mod downloads;
 mod hosted;
 mod standing;
@@ -37,6 +39,7 @@ use serde::de::DeserializeOwned;
 use crate::id::checksum;
 use crate::limits::CATALOG_CACHE_LEN;
 
+pub use awaited::AwaitedRecord;
 pub use standing::{Change, Priority, Standing};
 pub use torrents::{ShardRecord, TorrentRecord};
 pub use urls::{Origin, UrlPage, UrlRecord};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
 
+use crate::client::link::{self, LinkError};
 use crate::client::{Client, Settings};
 use crate::daemon::config::{Config, ConfigError, Values};
 use crate::off::OffUrl;
@@ -112,17 +113,9 @@ pub(super) fn parse_url_with_path(text: &str) -> Result<(OffUrl, Option<String>)
 
 /// Reads an OFF URL, or a magnet link that carries one.
 pub(super) fn parse_url(text: &str) -> Result<OffUrl, CliError> {
-    if !Magnet::is_magnet(text) {
-        return OffUrl::parse(text)
-            .map_err(|error| CliError::usage("cannot read the OFF URL", error));
-    }
-    let magnet = Magnet::parse(text)
-        .map_err(|error| CliError::usage("cannot read the magnet link", error))?;
-    magnet.hinted_url().ok_or_else(|| {
-        CliError::new(
-            Exit::Usage,
-            "the magnet link carries no OFF URL (x.off), so nothing decodes it",
-        )
-        .hint("get it with any BitTorrent client")
+    link::parse(text).map_err(|error| {
+        let is_bare = error == LinkError::NoUrl;
+        let error = CliError::new(Exit::Usage, error);
+        if is_bare { error.hint("get it with any BitTorrent client") } else { error }
     })
 }

@@ -219,10 +219,10 @@ async fn seed_all(
     output.remark(&format!("seeding {torrents} torrents on {}", swarms.listen()));
     // Whoever does not read the list does not keep us from seeding.
     let (listed, place) = (client.clone(), Place::of(&swarms, &args.swarm, args.links));
-    let lister = output.clone();
+    let told = output.clone();
     let _listing = tokio::task::spawn_blocking(move || {
-        list(&listed, place, &lister).unwrap_or_else(|error| {
-            lister.fail(&error);
+        list(&listed, place, &told).unwrap_or_else(|error| {
+            told.fail(&error);
         });
     });
     let peers = &args.swarm.peer;

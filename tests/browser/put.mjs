@@ -79,7 +79,7 @@ await stage(async ({ page, context }) => {
 
 	await listed.getByRole('button', { name: 'large file.bin', exact: true }).click();
 	const detail = page.locator('#detail');
-	await detail.getByText(/\d+ of \d+ blocks here/).first().waitFor();
+	await detail.getByText(/[\d,]+ of [\d,]+ blocks? here/).first().waitFor();
 	await detail.getByRole('button', { name: 'Publish large file.bin' }).click();
 	await detail.getByRole('button', { name: 'Copy the magnet link' }).click();
 	assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^magnet:\?xt=urn:btih:/);

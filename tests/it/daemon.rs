@@ -16,18 +16,18 @@ use serde_json::Value;
 use crate::program::{Place, Ran, kill, noise};
 
 /// A running daemon, killed at the end of the test.
-struct Daemon {
-    child: Child,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
     /// What it said when it was ready.
-    ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Daemon {
-    fn start(place: &Place, home: &str) -> Self {
+    pub(crate) fn start(place: &Place, home: &str) -> Self {
         Self::spawn(place.command(home, ["serve", "--json"]))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.env("OFFSWARM_HTTP_LISTEN", "127.0.0.1:0").env("OFFSWARM_LISTEN", "127.0.0.1:0");
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -36,7 +36,7 @@ impl Daemon {
         Self { child, ready }
     }
 
-    fn signal(mut self, name: &str) -> Option<i32> {
+    pub(crate) fn signal(mut self, name: &str) -> Option<i32> {
         kill(name, self.child.id());
         self.child.wait().unwrap().code()
     }

@@ -16,6 +16,7 @@ mod announces;
 mod bad_input;
 mod command_line;
 mod daemon;
+mod daemon_services;
 mod dht_commands;
 mod directories;
 mod durability;

@@ -175,7 +175,7 @@ mod tests {
             Just(Frame::WantStdin),
             (any::<u64>(), any::<Option<u64>>(), ".*").prop_map(|(id, total, message)| {
                 let has_total = total.is_some();
-                Frame::Bar(BarState { id, total, has_total, message, ..BarState::default() })
+                Frame::Bar(BarState { id, has_total, total, message, ..BarState::default() })
             }),
             any::<u8>().prop_map(Frame::Exit),
         ]

@@ -70,7 +70,7 @@ impl Ways {
 
     /// Whether a URL that is all here then is entered in the catalog: it is, but for what only passes
     /// through to a reader.
-    pub(super) fn enters(&self) -> bool {
+    pub(in crate::client) fn enters(&self) -> bool {
         self.arrivals.as_ref().is_none_or(Arrivals::keeps)
     }
 

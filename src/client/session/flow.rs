@@ -4,11 +4,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::{AwaitedRecord, CatalogError};
 use crate::client::GetError;
 use crate::client::arrivals::{Arrivals, Reader};
 use crate::client::fetch::{Fetched, Waiting, Ways};
@@ -53,6 +55,38 @@ impl Session {
         Joined { id, reader }
     }
 
+    /// Goes on with the fetches that had not ended when the program did: how many.
+    pub fn resume(&self) -> Result<usize, CatalogError> {
+        let awaited = self.client().catalog().awaited()?;
+        for AwaitedRecord { url, peers, trackers, web_seeds } in &awaited {
+            // What does not parse was written by a later version.
+            let Ok(url) = OffUrl::parse(url) else { continue };
+            let (peers, trackers) = (peers.clone(), trackers.clone());
+            let web_seeds = web_seeds.clone();
+            let _ = self.fetch(&url, &Ways { peers, trackers, web_seeds, ..Ways::default() });
+        }
+        Ok(awaited.len())
+    }
+
+    /// Has a fetch go on after the end of the program.
+    pub(super) fn remember_fetch(&self, url: &OffUrl, more: &Ways) {
+        let record = AwaitedRecord {
+            url: url.to_string(),
+            peers: more.peers.clone(),
+            trackers: more.trackers.clone(),
+            web_seeds: more.web_seeds.clone(),
+        };
+        if let Err(error) = self.client().catalog().await_url(url, &record) {
+            tracing::warn!("a fetch will not go on after the end of the program: {error}");
+        }
+    }
+
+    fn forget_fetch(&self, url: &OffUrl) {
+        if let Err(error) = self.client().catalog().await_no_more(url) {
+            tracing::warn!("a fetch that has ended begins anew with the program: {error}");
+        }
+    }
+
     fn ways_of(&self, more: &Ways, flow: Arrivals) -> Ways {
         let mut ways = self.0.ways.clone();
         ways.peers.extend(&more.peers);
@@ -72,7 +106,8 @@ async fn run(session: Session, id: u64, url: OffUrl, ways: Ways) {
     session.0.transfers.ended(id, ended, flow.keeps());
     // Only now, so that a reader who finds that nothing comes any more finds the reason, too.
     flow.end();
-    if flow.keeps() {
+    if flow.keeps() && !session.0.closed.load(Ordering::Acquire) {
+        tokio::task::block_in_place(|| session.forget_fetch(&url));
         session.say_urls_changed("added");
     }
 }
@@ -87,6 +122,9 @@ async fn fetch(
     let mut swarms = session.0.swarms.subscribe();
     loop {
         let Some(open) = opened(&mut swarms, ways, stop).await else {
+            if stop.is_cancelled() {
+                return Err(GetError::Stopped);
+            }
             let ways = Ways { offline: true, ..ways.clone() };
             return session.client().fetch(url, &ways, stop, &mut |_| ()).await;
         };
@@ -125,9 +163,17 @@ async fn opened(
         return None;
     }
     let open = swarms.wait_for(Option::is_some);
+    let patience = async {
+        tokio::time::sleep(SWARMS_AWAITED).await;
+        // What is to be kept can wait; who reads is told.
+        if ways.enters() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         () = stop.cancelled() => None,
-        open = tokio::time::timeout(SWARMS_AWAITED, open) => open.ok()?.ok()?.clone(),
+        () = patience => None,
+        open = open => open.ok()?.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ mod reading;
 mod transfers;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{broadcast, watch};
 
@@ -49,6 +50,7 @@ struct Shared {
     swarms: watch::Sender<Option<Arc<Swarms>>>,
     transfers: Transfers,
     events: broadcast::Sender<Event>,
+    closed: AtomicBool,
 }
 
 impl std::fmt::Debug for Session {
@@ -64,7 +66,8 @@ impl Session {
         let (events, _) = broadcast::channel(EVENTS_WAITING);
         let transfers = Transfers::new(events.clone());
         let (swarms, _) = watch::channel(None);
-        Self(Arc::new(Shared { client, ways, swarms, transfers, events }))
+        let closed = AtomicBool::new(false);
+        Self(Arc::new(Shared { client, ways, swarms, transfers, events, closed }))
     }
 
     /// Its client.
@@ -120,17 +123,26 @@ impl Session {
         self.0.transfers.cancel(id)
     }
 
+    /// Ends everything that is under way, because the program ends or begins anew. Fetches are
+    /// remembered.
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        self.0.transfers.cancel_all();
+    }
+
     /// Forgets those that have ended: how many.
     #[must_use]
     pub fn clear(&self) -> usize {
         self.0.transfers.clear()
     }
 
-    /// Brings all blocks of a URL into the store, in the background: the number of the transfer.
+    /// Brings all blocks of a URL into the store, in the background: the number of the transfer. It
+    /// is remembered until it has ended: see [`resume`](Self::resume).
     /// Peers, trackers, web seeds and torrents of `more` are asked besides, unless it is under way
     /// already. Must be called in a runtime.
     #[must_use]
     pub fn fetch(&self, url: &OffUrl, more: &Ways) -> u64 {
+        self.remember_fetch(url, more);
         let Joined { id, reader } = self.join(url, None, true, more);
         let (session, ended) = (self.clone(), self.0.transfers.ended_of(id));
         tokio::spawn(async move {

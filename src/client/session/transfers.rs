@@ -171,6 +171,10 @@ impl Transfers {
         found.inspect(|entry| entry.stop.cancel()).is_some()
     }
 
+    pub(super) fn cancel_all(&self) {
+        self.table().all.values().for_each(|entry| entry.stop.cancel());
+    }
+
     pub(super) fn clear(&self) -> usize {
         let mut table = self.table();
         let before = table.all.len();

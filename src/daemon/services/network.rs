@@ -139,7 +139,7 @@ pub(super) fn native(shared: &Shared) -> Service {
         let shared = shared.clone();
         async move {
             let act = |_: Session, swarms: Arc<Swarms>, stop| async move {
-                swarms.tend_natives(stop).await;
+                Box::pin(swarms.tend_natives(stop)).await;
                 Ok(())
             };
             with_swarms(&shared, &context, act).await

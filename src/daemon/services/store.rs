@@ -41,19 +41,22 @@ async fn open(shared: &Shared) -> Result<Client, BoxError> {
 }
 
 /// Closes the session for everybody when it is dropped.
-struct Closing(Shared);
+struct Closing(Shared, Session);
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.session.send_replace(None);
+        // What is under way holds the store open.
+        self.1.close();
     }
 }
 
 async fn tend(shared: &Shared, client: Client, context: &Context) -> Result<(), BoxError> {
     let session = Session::new(client.clone(), shared.config.values.ways());
-    shared.session.send_replace(Some(session));
-    let _closing = Closing(shared.clone());
+    shared.session.send_replace(Some(session.clone()));
+    let _closing = Closing(shared.clone(), session.clone());
     context.health.ready();
+    resume(&session).await?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -71,6 +74,16 @@ async fn tend(shared: &Shared, client: Client, context: &Context) -> Result<(), 
         }
     }
     Ok(spawn_blocking(move || client.store().commit()).await??)
+}
+
+/// Goes on with what was being fetched when the program ended.
+async fn resume(session: &Session) -> Result<(), BoxError> {
+    let resumed = session.clone();
+    let count = spawn_blocking(move || resumed.resume()).await??;
+    if count > 0 {
+        tracing::info!("going on with {count} fetches");
+    }
+    Ok(())
 }
 
 /// What is wrong with the store, if something is.

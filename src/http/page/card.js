@@ -21,8 +21,11 @@ export function openLink(path, words = 'Open', kind = 'button small') {
 	return local && el('a', { class: kind, href: local, target: '_blank', rel: 'noopener' }, words);
 }
 
-export function kindOf(item) {
-	return item.directory ? 'directory' : item.content_type || 'unknown type';
+// How large and of what kind. The length of a directory is that of its listing, which tells nobody
+// anything; what it holds is known when it is put.
+export function measures(item) {
+	const size = item.directory ? item.bytes : item.length;
+	return [size != null && el('b', null, bytes(size)), el('span', null, item.directory ? 'directory' : item.content_type || 'unknown type')];
 }
 
 // Title line of anything that has a name.
@@ -33,11 +36,10 @@ export function titleLine(name, seed, ...meta) {
 // `note` says more about how it came here; `actions` are buttons.
 export function resultCard(item, { note, actions = [] } = {}) {
 	const magnet = item.magnet?.startsWith('magnet:?') ? item.magnet : null;
-	const facts = [el('b', null, bytes(item.length)), kindOf(item)];
-	if (item.files != null && item.directory) facts.push(plural(item.files, 'file'));
-	if (item.new_blocks != null) facts.push(plural(item.new_blocks, 'new block'));
 	const fields = el('div', { class: 'fields' },
-		titleLine(item.name, item.url, facts.map((fact) => (fact.nodeType ? fact : el('span', null, fact)))),
+		titleLine(item.name, item.url, measures(item),
+			item.directory && item.files != null && el('span', null, plural(item.files, 'file')),
+			item.new_blocks != null && el('span', null, plural(item.new_blocks, 'new block'))),
 		note && el('p', { class: 'reason' }, note),
 		field('OFF URL', item.url, 'OFF URL'),
 		magnet ? field('Magnet link', magnet, 'magnet link')

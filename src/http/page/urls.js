@@ -1,7 +1,7 @@
 // The list of OFF URLs that are known here.
 
 import { emit, get, on, post } from './api.js';
-import { kindOf, openLink, presence, resultCard } from './card.js';
+import { measures, openLink, presence, resultCard } from './card.js';
 import { $, ago, attempt, button, bytes, copy, el, empty, glyph, keyed, plural, toast, visible } from './dom.js';
 
 const PAGE = 200;
@@ -58,7 +58,7 @@ function row(node, item) {
 	node.replaceChildren(
 		el('div', { class: 'title' }, glyph(item.url), el('div', null,
 			el('button', { type: 'button', class: 'plain', dir: 'auto', 'data-act': 'detail', onclick: () => detail(item) }, visible(item.name)),
-			el('div', { class: 'meta' }, el('b', null, bytes(item.length)), el('span', null, kindOf(item)), item.added_ms && el('span', { title: new Date(item.added_ms).toLocaleString() }, `${item.origin === 'put' ? 'put' : 'got'} ${ago(item.added_ms)}`), tags(item)))),
+			el('div', { class: 'meta' }, measures(item), item.added_ms && el('span', { title: new Date(item.added_ms).toLocaleString() }, `${item.origin === 'put' ? 'put' : 'got'} ${ago(item.added_ms)}`), tags(item)))),
 		el('div', { class: 'row' }, openLink(item.path), act('copy', 'Copy', 'Copy the OFF URL of', () => copy(item.url, 'OFF URL')), pin, act('delete', 'Delete', 'Delete', () => remove(item), 'small quiet')),
 	);
 	if (focus) node.querySelector(`[data-act="${focus}"]`)?.focus();
@@ -73,7 +73,7 @@ function recent() {
 	$('recent').querySelector(':scope > .empty')?.remove();
 	keyed($('recent'), last, (item) => item.url, (item) => el('li', { class: 'title' }, glyph(item.url), el('div', null,
 		el('button', { type: 'button', class: 'plain name', dir: 'auto', onclick: () => detail(item) }, visible(item.name)),
-		el('div', { class: 'meta' }, el('span', null, bytes(item.length)), el('span', null, kindOf(item))))));
+		el('div', { class: 'meta' }, measures(item)))));
 }
 
 const change = attempt(async (item, verb) => {

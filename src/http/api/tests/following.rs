@@ -34,7 +34,7 @@ async fn transfers_are_listed_found_by_name_stopped_and_forgotten() {
     stage.post("/api/transfers/cancel", &number).await.failure(404, "not_found");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_is_a_transfer_with_a_map() {
     let stage = Stage::new();
     let url = stage.put("a.txt", 300_000);
