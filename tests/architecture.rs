@@ -37,6 +37,11 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("crc", &["krpc/secure.rs"]),
     ("socket2", &["krpc/driver/sockets.rs", "swarm/lan/driver/sockets.rs"]),
     ("if_addrs", &["swarm/lan/driver/sockets.rs"]),
+    ("axum", &["http/"]),
+    ("hyper", &["http/"]),
+    ("hyper_util", &["http/"]),
+    ("subtle", &["http/guard/token.rs"]),
+    ("sd_notify", &["daemon/notify.rs"]),
     ("qrcode", &["http/api/qr.rs"]),
     ("prometheus_client", &["http/api/metrics.rs"]),
 ];
