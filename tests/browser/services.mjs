@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict';
 
-import { ask, stage, view } from './stage.mjs';
+import { ask, base, stage, view } from './stage.mjs';
 
-await stage(async ({ page, storm }) => {
+await stage(async ({ page, context, storm }) => {
 	await view(page, 'System');
 	const line = (name) => page.locator(`#services > [data-service="${name}"]`);
 	const names = await page.locator('#services > li').evaluateAll((all) => all.map((each) => each.dataset.service));
@@ -30,4 +30,20 @@ await stage(async ({ page, storm }) => {
 	await page.getByText('The log level is now').first().waitFor();
 	assert.match((await ask('GET', '/api/log')).filter, /krpc=debug/);
 	await page.locator('#config').getByText('http.listen').waitFor();
+
+	// More tabs than a browser makes connections: those that nobody looks at are in nobody's way.
+	const look = (tab, isSeen) => tab.evaluate((hidden) => {
+		Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+		document.dispatchEvent(new Event('visibilitychange'));
+	}, !isSeen);
+	await look(page, false);
+	for (let i = 0; i < 8; i += 1) {
+		const tab = await context.newPage();
+		await tab.goto(base);
+		await tab.locator('#link-text', { hasText: 'all well' }).waitFor();
+		await look(tab, false);
+	}
+	await page.locator('#link-text').evaluate((it) => { it.textContent = ''; });
+	await look(page, true);
+	await page.locator('#link-text', { hasText: 'all well' }).waitFor();
 });

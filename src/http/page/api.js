@@ -79,6 +79,13 @@ function retry() {
 	again = setTimeout(connect, wait);
 }
 
+// A browser makes six connections to one host, so a tab that nobody looks at gives up its own.
+document.onvisibilitychange = () => {
+	if (!document.hidden) return connect();
+	clearTimeout(again);
+	source?.close();
+};
+
 setInterval(() => {
 	if (source && source.readyState !== 2 && Date.now() - heard > SILENCE) retry();
 }, 5000);
