@@ -42,7 +42,6 @@ fn short_blocks_take_about_what_is_counted() {
         let counted = store.census().unwrap().bytes;
         drop(store);
         let len = std::fs::metadata(folder.path().join("index.redb")).unwrap().len();
-        println!("{size:?}: {len} bytes of index, {counted} counted");
         assert!((counted / 2..counted * 2).contains(&len), "{size:?}: {len}, {counted} counted");
     }
 }
