@@ -126,8 +126,8 @@ pub const FREE_SLOTS_AT_ONCE: usize = 1_024;
 pub const EVICT_AHEAD: u64 = 64;
 
 /// Bytes that count against a store's limit for each short block that is kept in its index, beside
-/// those of the block: its entries in the tables.
-pub const INDEXED_BLOCK_COST: u64 = 512;
+/// those of the block: its entries in the tables, and what is left free between them in their pages.
+pub const INDEXED_BLOCK_COST: u64 = 1_024;
 
 /// Slots of one slab file: 128 MiB of native blocks.
 pub const SLOTS_PER_SLAB: u64 = 1_024;

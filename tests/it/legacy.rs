@@ -406,7 +406,7 @@ fn a_damaged_short_block_is_found_and_healed() {
     fs::write(&index, bytes).unwrap();
     let client = open();
     let error = client.store().get(&block.id()).unwrap_err();
-    assert!(matches!(error, StoreError::Damaged { bytes, .. } if bytes < 2_000), "{error}");
+    assert!(matches!(error, StoreError::Damaged { bytes, .. } if bytes < 4_096), "{error}");
     assert_eq!(client.store().damaged().unwrap(), [block.id()]);
     assert!(read(&client, &url).is_err());
     assert!(client.store().put(&block).unwrap());
