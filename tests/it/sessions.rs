@@ -93,7 +93,7 @@ fn blocks(session: &Session) -> u64 {
 async fn a_range_near_the_end_comes_without_the_rest() {
     for rungs in [Rungs::NativeOnly, Rungs::SwarmOnly] {
         let place = Place::new();
-        let giver = Giver::new(&place, 40 << 20).await;
+        let giver = Giver::new(&place, 12 << 20).await;
         let session = giver.session(&place, rungs, None).await;
         let end = giver.bytes.len();
         let began = Instant::now();
@@ -136,8 +136,8 @@ async fn readers_and_a_fetch_share_one_transfer() {
 async fn when_its_readers_are_gone_a_fetch_ends_and_nothing_moves_any_more() {
     for rungs in [Rungs::NativeOnly, Rungs::SwarmOnly] {
         let place = Place::new();
-        let giver = Giver::new(&place, 60 << 20).await;
-        let session = giver.session(&place, rungs, Some(2 << 20)).await;
+        let giver = Giver::new(&place, 16 << 20).await;
+        let session = giver.session(&place, rungs, Some(1 << 20)).await;
         let source = Source::from(giver.url.clone());
         let mut reading = session.read(&source, 0..giver.url.length()).await.unwrap();
         reading.next().await.unwrap().unwrap();

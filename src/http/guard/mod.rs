@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `Host` is this machine: `localhost`, `127.0.0.1`, `[::1]`, the address the request came to, or a configured name; any port | every request | 421 |
 //! | the token is there (`Bearer`, or `Basic` with any user) | every request, if others than this machine can connect | 401 |
-//! | `Origin`, if any, is `http://` and the `Host` header | all but GET and HEAD; all of `/api/` | 403 |
+//! | `Origin`, if any, is `http://`, or of a configured name `https://` (a proxy's), and the `Host` header | all but GET and HEAD; all of `/api/` | 403 |
 //! | `Sec-Fetch-Site`, if any, is `same-origin` or `none` | all but GET and HEAD; what scripts and pages load of `/api/` | 403 |
 //! | `Offswarm-Request: 1`, or the token | all but GET and HEAD of `/api/` | 403 |
 //!
@@ -85,7 +85,7 @@ impl Asked<'_> {
         }
         let (changes, is_api) = (!self.is_pure(), is_api(self.uri));
         if changes || is_api {
-            self.check_origin(host)?;
+            self.check_origin(host, access)?;
         }
         if changes || (is_api && !self.navigates()) {
             self.check_site()?;
@@ -122,10 +122,14 @@ impl Asked<'_> {
         Ok(host)
     }
 
-    fn check_origin(&self, host: &str) -> Result<(), Fault> {
-        let ours = format!("http://{host}");
-        let mut origins = self.headers.get_all(ORIGIN).iter();
-        if origins.all(|origin| ours.as_bytes().eq_ignore_ascii_case(origin.as_bytes())) {
+    fn check_origin(&self, host: &str, access: &Access) -> Result<(), Fault> {
+        let is_named = host_of(host).is_some_and(|host| is_configured(&host, access));
+        let schemes = ["http", "https"].into_iter().take(1 + usize::from(is_named));
+        let ours: Vec<String> = schemes.map(|scheme| format!("{scheme}://{host}")).collect();
+        let is_ours = |origin: &HeaderValue| {
+            ours.iter().any(|ours| ours.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+        };
+        if self.headers.get_all(ORIGIN).iter().all(is_ours) {
             return Ok(());
         }
         Err(Fault::new(StatusCode::FORBIDDEN, "a page of another origin may not ask for this"))
@@ -157,13 +161,16 @@ impl Asked<'_> {
 fn is_ours(named: &str, access: &Access, arrived: Option<IpAddr>) -> bool {
     let Some(host) = host_of(named) else { return false };
     let is_usual = ["localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
-    let is_named = || access.hosts.iter().any(|name| name.eq_ignore_ascii_case(&host));
     let literal = match arrived.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => address.to_string(),
         Some(IpAddr::V6(address)) => format!("[{address}]"),
         None => String::new(),
     };
-    is_usual || is_named() || literal == host
+    is_usual || is_configured(&host, access) || literal == host
+}
+
+fn is_configured(host: &str, access: &Access) -> bool {
+    access.hosts.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
 /// The host of `host[:port]`, in small letters; IPv6 addresses in brackets.

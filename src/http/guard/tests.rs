@@ -105,6 +105,21 @@ fn pages_of_others_change_nothing() {
     }
 }
 
+/// A proxy that speaks HTTPS for us is known by the name that was configured for it.
+#[test]
+fn a_configured_name_may_be_that_of_a_proxy() {
+    let access = Access { hosts: vec!["nas.example".into()], ..access(None, true) };
+    for (host, origin, status) in [
+        ("nas.example", "https://nas.example", 200),
+        ("nas.example", "http://nas.example", 200),
+        ("nas.example", "https://nas.example:8443", 403),
+        ("localhost", "https://localhost", 403),
+    ] {
+        let lines = [("host", host), ("origin", origin)];
+        assert_eq!(asked(&access, &Method::PUT, "/v4/name", &lines), status, "{origin}");
+    }
+}
+
 #[test]
 fn pages_of_others_cannot_listen_either() {
     let access = access(None, true);
