@@ -91,7 +91,7 @@ pub(super) async fn put(
     Asked(how): Asked<How>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let options = how.options()?;
+    let mut options = how.options()?;
     let tag = transfer_name(request.headers())?;
     let (mut form, gap) = open(request).await?;
     let ticket = context.session.begin_put(&options.name, None);
@@ -99,6 +99,7 @@ pub(super) async fn put(
         ticket.tag(&tag);
     }
     let stop = ticket.stop().clone();
+    options.stop = stop.clone();
     let (sender, files) = mpsc::channel(1);
     let (session, publish) = (context.session.clone(), how.publish == Flag::On);
     let put = tokio::task::spawn_blocking(move || run(&session, options, publish, ticket, files));
