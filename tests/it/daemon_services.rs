@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::num::NonZeroU32;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -82,11 +83,11 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 async fn giver(
     place: &Place,
     stream: &mut (dyn Read + Send),
-    pace: Option<u32>,
+    upload: Option<u32>,
 ) -> (OffUrl, Swarms) {
     let client = Client::open(&place.path("giver"), &Settings::default()).unwrap();
     let put = client.put(stream, &PutOptions::default(), &mut |_| ()).unwrap();
-    let limits = Limits { upload: pace.and_then(std::num::NonZeroU32::new), ..Limits::default() };
+    let limits = Limits { upload: upload.and_then(NonZeroU32::new), ..Limits::default() };
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let swarms = client.swarms(&Options { listen, limits, ..Options::default() }).await.unwrap();
     let mut url = put.url;
@@ -200,7 +201,7 @@ fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
     let mut serve = place.command("home", ["serve", "--json"]);
     serve.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
     let daemon = Daemon::spawn(serve);
-    let mut hear = |what: &str| {
+    let hear = |what: &str| {
         let mut buffer = [0; 1_024];
         loop {
             let len = socket.recv(&mut buffer).unwrap();

@@ -203,7 +203,8 @@ async fn a_transfer_can_be_cancelled_and_says_why_it_failed() {
     giver.swarms.stop().await;
     drop(giver.swarms);
     let short = Ways { stall: Some(Duration::from_secs(1)), ..Ways::default() };
-    let lonely = Session::new(Client::clone(session.client()), short);
+    let nothing = Client::open(&place.path("lonely"), &Settings::default()).unwrap();
+    let lonely = Session::new(nothing, short);
     open(&lonely, None).await;
     let error = lonely.read(&giver.url.clone().into(), 0..10).await.unwrap_err();
     assert!(error.to_string().contains("blocks not found"), "{error}");
