@@ -161,6 +161,10 @@ pub const PIPE_BLOCKS: usize = 16;
 /// busy until the next look, and little enough to be lost when a reader skips.
 pub const READ_AHEAD_LEN: u64 = 64 << 20;
 
+/// Files that are known to be what their URLs say, some 300 bytes each: those that somebody may read
+/// again soon.
+pub const PROVEN_FILES: usize = 1_024;
+
 /// Blocks that a put has drawn as randomizers and set aside for more popular ones (2 MiB of
 /// memory): in a stream of up to 8 GiB, with tuples of three, each one is the better of two.
 pub const MAX_SET_ASIDE: usize = 65_536;

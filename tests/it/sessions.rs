@@ -72,6 +72,31 @@ async fn read(session: &Session, url: &OffUrl, range: std::ops::Range<u64>) -> V
     bytes
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_file_that_is_not_what_its_url_says_is_cut_each_time() {
+    let place = Place::new();
+    let giver = Giver::new(&place, 300_000).await;
+    let other =
+        OffUrl::parse(&giver.url.to_string().replace(
+            &giver.url.file().to_string(),
+            &offswarm::id::FileId::of_nothing().to_string(),
+        ));
+    let session = giver.session(&place, Rungs::All, None).await;
+    assert!(read(&session, &giver.url, 0..300_000).await == giver.bytes);
+    for _ in 0..2 {
+        let mut reading = session.read(&other.clone().unwrap().into(), 0..300_000).await.unwrap();
+        let mut came = 0;
+        let error = loop {
+            match reading.next().await.expect("an error comes before the end") {
+                Ok(part) => came += part.len(),
+                Err(error) => break error,
+            }
+        };
+        assert!(came < 300_000 && error.to_string().contains("decode"), "{came}: {error}");
+        assert!(read(&session, &giver.url, 0..300_000).await == giver.bytes, "the right one is");
+    }
+}
+
 /// Waits until something is so of a transfer.
 async fn until(session: &Session, id: u64, is_so: impl Fn(&Transfer) -> bool) -> Transfer {
     let started = Instant::now();

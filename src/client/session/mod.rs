@@ -8,6 +8,7 @@
 //! * everything under way can be listed, watched and stopped.
 
 mod flow;
+mod proven;
 mod reading;
 mod transfers;
 
@@ -23,6 +24,7 @@ use super::Client;
 use super::fetch::Ways;
 
 use flow::Joined;
+use proven::Proven;
 pub use reading::{Reading, Source};
 use transfers::Transfers;
 pub use transfers::{PutTicket, Transfer, TransferKind, TransferState, told};
@@ -51,6 +53,7 @@ struct Shared {
     transfers: Transfers,
     events: broadcast::Sender<Event>,
     closed: AtomicBool,
+    proven: Proven,
 }
 
 impl std::fmt::Debug for Session {
@@ -67,7 +70,8 @@ impl Session {
         let transfers = Transfers::new(events.clone());
         let (swarms, _) = watch::channel(None);
         let closed = AtomicBool::new(false);
-        Self(Arc::new(Shared { client, ways, swarms, transfers, events, closed }))
+        let proven = Proven::default();
+        Self(Arc::new(Shared { client, ways, swarms, transfers, events, closed, proven }))
     }
 
     /// Its client.
