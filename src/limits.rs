@@ -161,6 +161,14 @@ pub const PIPE_BLOCKS: usize = 16;
 /// busy until the next look, and little enough to be lost when a reader skips.
 pub const READ_AHEAD_LEN: u64 = 64 << 20;
 
+/// Listings of directories that are read at once for others, each of at most
+/// [`MAX_DIRECTORY_LEN`] bytes.
+pub const LISTINGS_AT_ONCE: usize = 4;
+
+/// Bytes of JSON of the listings that are kept decoded, which takes some five times as much: those of
+/// the stored sites that somebody looks at.
+pub const LISTINGS_KEPT_LEN: u64 = 8 << 20;
+
 /// Files that are known to be what their URLs say, some 300 bytes each: those that somebody may read
 /// again soon.
 pub const PROVEN_FILES: usize = 1_024;

@@ -77,6 +77,10 @@ pub(super) async fn run(
     };
     output.result(&format!("{}\n{}", shown.url, shown.magnet), &shown)?;
     let blocks = shown.blocks;
-    output.remark(&format!("{blocks} blocks are ready; seed them with offswarm seed"));
+    let who = match global.env.daemon() {
+        Some(_) => "the daemon seeds them",
+        None => "seed them with offswarm seed",
+    };
+    output.remark(&format!("{blocks} blocks are ready; {who}"));
     Ok(Exit::Done)
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::daemon::config::Config;
 use crate::daemon::log::LogFilter;
 use crate::daemon::status::{ServiceStatus, Status};
+use crate::daemon::token;
 use crate::daemon::{Daemon, DaemonError, Ready, Setup};
 
 use super::args::{DaemonArgs, Global, LogArgs};
@@ -54,8 +55,14 @@ fn say_ready(ready: &Ready, home: String, output: &Output) -> Result<(), CliErro
         peers: ready.peers.map(|address| address.to_string()),
         home,
     };
-    output.result(shown.http.as_deref().unwrap_or("no HTTP is served"), &shown)?;
+    match &shown.http {
+        None if !output.is_json() => output.remark("no HTTP is served"),
+        http => output.result(http.as_deref().unwrap_or_default(), &shown)?,
+    }
     output.remark(&format!("serving {}; stop with Ctrl-C", shown.home));
+    if ready.http.is_some_and(|address| !address.ip().is_loopback()) {
+        output.remark(&format!("whoever asks needs the token in {}/{}", shown.home, token::NAME));
+    }
     Ok(())
 }
 
@@ -141,6 +148,8 @@ impl From<DaemonError> for CliError {
         match error {
             DaemonError::Config(error) => error.into(),
             DaemonError::Open(error) => error.into(),
+            DaemonError::Peers { .. } => Self::new(Exit::Failed, error)
+                .hint("another program has the port; name another with --listen"),
             DaemonError::Listen { .. } => Self::new(Exit::Failed, error)
                 .hint("another program has the port; name another with --http-listen"),
             error => Self::new(Exit::Failed, error),

@@ -22,8 +22,11 @@ pub(super) async fn swarms(
 
 /// The swarms of the daemon that runs the command, unless the user wants them to be otherwise.
 pub(super) fn open(global: &Global, args: &SwarmArgs) -> Option<Arc<Swarms>> {
-    if args.asks_for_its_own() {
+    let daemon = global.env.daemon()?;
+    if args.differs_from(&daemon.config().values) {
         return None;
     }
-    global.env.daemon()?.session().swarms()
+    let swarms = daemon.session().swarms()?;
+    swarms.natives().add_peers(args.native.native_peer.iter().copied(), true);
+    Some(swarms)
 }

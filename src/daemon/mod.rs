@@ -33,7 +33,7 @@ use services::Web;
 use socket::{Door, SocketError};
 
 /// How long the port for peers is waited for before others are told where everything is.
-const PEERS_AWAITED: Duration = Duration::from_secs(5);
+const PEERS_AWAITED: Duration = Duration::from_secs(2);
 
 /// What a daemon is made from.
 pub struct Setup {
@@ -76,6 +76,14 @@ pub enum DaemonError {
         /// Its file.
         path: PathBuf,
         /// Why.
+        source: std::io::Error,
+    },
+    /// The port for peers is taken or not ours.
+    #[error("cannot listen for peers on {address}")]
+    Peers {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
         source: std::io::Error,
     },
     /// The port for HTTP is taken or not ours.
@@ -176,6 +184,11 @@ pub async fn run(
     let door = Door::open(&home)?;
     let path = home.join(token::NAME);
     let token = token::of(&home).map_err(|source| DaemonError::Token { path, source })?;
+    if let Some(address) = config.values.peers_listen {
+        // A service opens it again; what is wrong with it from the start is told at once.
+        let free = std::net::TcpListener::bind(address);
+        drop(free.map_err(|source| DaemonError::Peers { address, source })?);
+    }
     let web = if config.values.http {
         Some(services::bind(config.values.http_listen, token).await?)
     } else {

@@ -33,6 +33,14 @@ pub enum SocketError {
         /// What the system said.
         source: io::Error,
     },
+    /// It may not be used by us.
+    #[error("cannot reach the daemon at {}", path.display())]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Somebody else listens there.
     #[error("the daemon at {} is of the user {user}, not of ours", path.display())]
     Stranger {
@@ -94,7 +102,13 @@ impl Drop for Door {
 /// Connects to the daemon of a home; `None` if nobody answers there.
 pub async fn connect(home: &Path) -> Result<Option<StdStream>, SocketError> {
     let Ok(way) = Way::to(home) else { return Ok(None) };
-    let Ok(stream) = UnixStream::connect(&way.path).await else { return Ok(None) };
+    let stream = match UnixStream::connect(&way.path).await {
+        Ok(stream) => stream,
+        Err(source) if source.kind() == ErrorKind::PermissionDenied => {
+            return Err(SocketError::Refused { path: home.join(NAME), source });
+        }
+        Err(_) => return Ok(None),
+    };
     let (Ok(theirs), Ok(ours)) = (stream.peer_cred(), own_user()) else { return Ok(None) };
     if theirs.uid() != ours {
         return Err(SocketError::Stranger { path: home.join(NAME), user: theirs.uid() });

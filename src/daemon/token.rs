@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
@@ -40,7 +41,12 @@ pub fn of(home: &Path) -> io::Result<String> {
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    let file = File::open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        let why = "others can read or write it; make it yours alone (chmod 600)";
+        return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    file.take(LONGEST + 1).read_to_string(&mut text)?;
     let token = text.trim();
     let fits = token.len() >= SHORTEST && text.len() as u64 <= LONGEST;
     if !fits || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -53,7 +59,6 @@ fn read(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn is_made_once_for_its_owner_alone() {

@@ -22,7 +22,8 @@ pub(in crate::cli) struct SwarmArgs {
     /// A tracker to announce to or ask; may be repeated
     #[arg(long, value_name = "URL", value_parser = tracker)]
     pub(in crate::cli) tracker: Vec<String>,
-    /// Where to listen for BitTorrent peers (TCP) [default: any free port, all addresses]
+    /// Where to listen for BitTorrent peers (TCP) [default: what the configuration says, else any
+    /// free port, all addresses]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(in crate::cli) listen: Option<SocketAddr>,
     /// A peer to connect to; may be repeated
@@ -69,12 +70,17 @@ impl DhtFlags {
 }
 
 impl SwarmArgs {
-    /// Whether flags say how swarms are to be opened, so that those that are open will not do.
-    pub(in crate::cli) fn asks_for_its_own(&self) -> bool {
+    /// Whether flags say that swarms are to be opened otherwise than by these values, so that those
+    /// that are open will not do.
+    pub(in crate::cli) fn differs_from(&self, values: &Values) -> bool {
         let Self { listen, up_limit, down_limit, max_peers, dht, native, .. } = self;
-        let limits = up_limit.is_some() || down_limit.is_some() || max_peers.is_some();
-        let dht = dht.no_dht || !dht.dht_bootstrap.is_empty();
-        listen.is_some() || limits || dht || native.lan || !native.native_peer.is_empty()
+        let limits = up_limit.is_some_and(|limit| values.up_limit != Some(limit))
+            || down_limit.is_some_and(|limit| values.down_limit != Some(limit))
+            || max_peers.is_some_and(|most| most != values.max_peers);
+        let entries = !dht.dht_bootstrap.is_empty() && dht.dht_bootstrap != values.bootstrap;
+        let dht = (dht.no_dht && values.dht) || entries;
+        let listen = listen.is_some_and(|listen| values.peers_listen != Some(listen));
+        listen || limits || dht || (native.lan && !values.lan)
     }
 
     /// What a session of swarms keeps to. Who stays in the DHT is asked by others, too.
@@ -93,7 +99,14 @@ impl SwarmArgs {
         let dht = self.dht.entries(&values);
         let dht = dht.map(|bootstrap| DhtOptions { bootstrap, stays, state: None });
         let native = NativeOptions { stays, ..self.native.options(&values) };
-        Ok(Options { listen: self.listen, limits, dht, native, tended: false })
+        // Who only fetches needs no port that others know, and beside a daemon that has it another
+        // one of the same address will do.
+        let anywhere = |listen: SocketAddr| SocketAddr::new(listen.ip(), 0);
+        let has_port = stays && global.env.daemon().is_none();
+        let configured = values.peers_listen;
+        let configured = if has_port { configured } else { configured.map(anywhere) };
+        let listen = self.listen.or(configured);
+        Ok(Options { listen, limits, dht, native, tended: false })
     }
 }
 

@@ -82,7 +82,14 @@ impl Terminal {
         // If that fails, what comes back says why.
         let _ = send(&self.writer, &Frame::Hello(hello));
         self.reader.set_read_timeout(Some(ANSWER_DEADLINE)).map_err(lost)?;
-        match Frame::read(&mut self.reader).map_err(lost)? {
+        let welcome = match Frame::read(&mut self.reader) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let why = "it does not answer; it may be busy with other commands";
+                return Err(CliError::failed("cannot use the daemon of this home", why));
+            }
+            welcome => welcome.map_err(lost)?,
+        };
+        match welcome {
             Some(Frame::Welcome(theirs)) if theirs == version => {}
             Some(Frame::Welcome(theirs)) => {
                 let why = format!("the daemon is {theirs}, this program {version}");

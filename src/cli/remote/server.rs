@@ -43,7 +43,14 @@ fn serve(daemon: &Daemon, stream: UnixStream, stop: &CancellationToken) -> io::R
     let Some((hello, words)) = opening(&stream)? else { return Ok(()) };
     stream.set_read_timeout(None)?;
     let (line, listener) = Line::new(stream, hello.watched)?;
-    let exit = command(daemon, &line, listener, &words, stop);
+    let exit = match command(daemon, &line, listener, &words, stop) {
+        // It was not its user who ended it.
+        Exit::Interrupted if stop.is_cancelled() => {
+            line.stderr(b"offswarm: the daemon was told to stop\n");
+            Exit::Failed
+        }
+        exit => exit,
+    };
     line.exit(exit as u8);
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! * everything under way can be listed, watched and stopped.
 
 mod flow;
+mod listings;
 mod proven;
 mod reading;
 mod transfers;
@@ -24,6 +25,7 @@ use super::Client;
 use super::fetch::Ways;
 
 use flow::Joined;
+use listings::Listings;
 use proven::Proven;
 pub use reading::{Reading, Source};
 use transfers::Transfers;
@@ -54,6 +56,7 @@ struct Shared {
     events: broadcast::Sender<Event>,
     closed: AtomicBool,
     proven: Proven,
+    listings: Listings,
 }
 
 impl std::fmt::Debug for Session {
@@ -70,8 +73,8 @@ impl Session {
         let transfers = Transfers::new(events.clone());
         let (swarms, _) = watch::channel(None);
         let closed = AtomicBool::new(false);
-        let proven = Proven::default();
-        Self(Arc::new(Shared { client, ways, swarms, transfers, events, closed, proven }))
+        let (proven, listings) = (Proven::default(), Listings::default());
+        Self(Arc::new(Shared { client, ways, swarms, transfers, events, closed, proven, listings }))
     }
 
     /// Its client.

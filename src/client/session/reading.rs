@@ -22,8 +22,8 @@ use crate::store::StoreError;
 
 use super::Session;
 
-/// Parts that are decoded ahead of whoever reads them slowly.
-const PARTS_AHEAD: usize = 8;
+/// Parts that wait for whoever reads them slowly, besides those that are decoded ahead.
+const PARTS_AHEAD: usize = 2;
 
 /// How often a reader takes part in a fetch that ends well without bringing its block. Only what is
 /// evicted at once can do that.
@@ -89,31 +89,43 @@ impl Session {
     }
 
     /// The listing of a directory, fetched if it is not here; of its files nothing is.
-    pub async fn directory(&self, url: &OffUrl) -> Result<Directory, Arc<GetError>> {
-        let (session, url) = (self.clone(), url.clone());
+    pub async fn directory(&self, url: &OffUrl) -> Result<Arc<Directory>, Arc<GetError>> {
+        let listings = &self.0.listings;
+        if let Some(listing) = listings.find(url) {
+            return Ok(listing);
+        }
+        // Nobody closes these.
+        let _reading = listings.reading.acquire().await;
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
-        let read = tokio::task::spawn_blocking(move || session.read_directory(&url, &gone));
-        // We are wrong if that breaks off.
-        read.await.map_err(|error| GetError::Keep { why: error.to_string() })?
+        let (session, read) = (self.clone(), url.clone());
+        let bytes = blocking(move || session.read_listing(&read, &gone)).await?;
+        let _decoding = listings.decoding.acquire().await;
+        if let Some(listing) = listings.find(url) {
+            return Ok(listing);
+        }
+        let decoded = blocking(move || Directory::decode(&bytes).map_err(|e| failed(e.into())));
+        let listing = Arc::new(decoded.await?);
+        listings.keep(url, &listing);
+        Ok(listing)
     }
 
-    fn read_directory(
+    /// The JSON of a directory.
+    fn read_listing(
         &self,
         url: &OffUrl,
         gone: &CancellationToken,
-    ) -> Result<Directory, Arc<GetError>> {
-        let wrong = |error| Arc::new(GetError::Read(error));
+    ) -> Result<Vec<u8>, Arc<GetError>> {
         if !url.is_directory() {
-            return Err(wrong(ReadError::NotDirectory(url.to_string())));
+            return Err(failed(ReadError::NotDirectory(url.to_string())));
         }
         if url.length() > MAX_DIRECTORY_LEN {
-            return Err(wrong(DirectoryError::TooLong { length: url.length() }.into()));
+            return Err(failed(DirectoryError::TooLong { length: url.length() }.into()));
         }
         let mut listing = Vec::new();
         let mut keep = |part: Bytes| listing.write_all(&part).is_ok();
         self.produce(&url.clone().into(), 0..url.length(), gone, &mut keep)?;
-        Directory::decode(&listing).map_err(|error| wrong(error.into()))
+        Ok(listing)
     }
 
     /// Decodes a range and hands its parts on, until `send` says that nobody wants them.
@@ -224,6 +236,14 @@ impl Parts<'_> {
 /// Whether a block is not here, or not whole, which others may mend.
 const fn is_absence(error: &ReadError) -> bool {
     matches!(error, ReadError::Missing(_) | ReadError::Store(StoreError::Damaged { .. }))
+}
+
+/// Does something on a thread that may block. We are wrong if that breaks off.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> Result<T, Arc<GetError>> + Send + 'static,
+) -> Result<T, Arc<GetError>> {
+    let done = tokio::task::spawn_blocking(act).await;
+    done.map_err(|error| Arc::new(GetError::Keep { why: error.to_string() }))?
 }
 
 fn failed(error: ReadError) -> Arc<GetError> {

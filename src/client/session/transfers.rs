@@ -265,6 +265,8 @@ impl Transfers {
         act(&mut entry.transfer);
         if entry.transfer.state != TransferState::Running && entry.transfer.ended.is_none() {
             entry.transfer.ended = Some(SystemTime::now());
+            entry.transfer.reason.clear();
+            entry.transfer.received_per_second = 0;
             entry.ended.cancel();
             let ended = |entry: &Entry| entry.transfer.ended.is_some();
             let over = table.all.values().filter(|entry| ended(entry)).count();

@@ -1,5 +1,6 @@
 //! How values are written, on the command line, in the environment and in the file alike.
 
+use crate::daemon::log;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -75,8 +76,7 @@ pub fn host(text: &str) -> Result<String, String> {
 
 /// Reads what to log.
 pub fn log_filter(text: &str) -> Result<String, String> {
-    let checked = tracing_subscriber::EnvFilter::try_new(text);
-    checked.map(|_| text.to_owned()).map_err(|error| error.to_string())
+    log::parse(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::ranges::{Wanted, wanted};
 use super::target::{File, Found, Target};
 
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What an OFF URL names never changes.
 const FOREVER: &str = "private, max-age=31536000, immutable";
@@ -38,7 +39,10 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let opens = headers.get(FETCH_MODE).is_some_and(|mode| mode == "navigate");
-    match Target::parse(&uri)?.find(&context.session, opens).await? {
+    let target = Target::parse(&uri)?;
+    let is_others = headers.get_all(FETCH_SITE).iter().any(|site| !is_own(site));
+    let target = if is_others && !opens { target.unhinted() } else { target };
+    match target.find(&context.session, opens).await? {
         Found::File(file) => {
             let request = Request { session: context.session, method, headers };
             request.answer(&file).await
@@ -46,6 +50,11 @@ pub(super) async fn read(
         Found::Listing(page) => Ok(listed(page)),
         Found::Elsewhere(path) => elsewhere(path),
     }
+}
+
+/// Whether a browser asks for a page of ours, or for its user.
+fn is_own(site: &HeaderValue) -> bool {
+    site == "same-origin" || site == "none"
 }
 
 fn listed(page: String) -> Response {

@@ -73,6 +73,11 @@ impl Target {
         Ok(Self { url, path: in_directory, raw, links_lead })
     }
 
+    /// Without the URL's hints: for a page of another site, which must not choose whom we call.
+    pub(super) fn unhinted(self) -> Self {
+        Self { url: self.url.canonical(), ..self }
+    }
+
     /// Looks it up; a directory is fetched if it is not here. `opens` says that a browser opens it
     /// as a page.
     pub(super) async fn find(self, session: &Session, opens: bool) -> Result<Found, Fault> {

@@ -87,7 +87,7 @@ impl Asked<'_> {
         if changes || is_api {
             self.check_origin(host, access)?;
         }
-        if changes || (is_api && !self.navigates()) {
+        if changes || (is_api && !self.opens_page()) {
             self.check_site()?;
         }
         if changes && is_api && !knows_token && self.header(&OURS) != Some("1") {
@@ -143,9 +143,9 @@ impl Asked<'_> {
         Err(Fault::new(StatusCode::FORBIDDEN, "a page of another site may not ask for this"))
     }
 
-    /// Whether somebody follows a link, rather than a page loading something.
-    fn navigates(&self) -> bool {
-        self.header(&FETCH_MODE) == Some("navigate")
+    /// Whether somebody follows a link to something that ends, rather than a page loading something.
+    fn opens_page(&self) -> bool {
+        self.header(&FETCH_MODE) == Some("navigate") && self.uri.path() != "/api/events"
     }
 
     fn knows_token(&self, access: &Access) -> bool {
