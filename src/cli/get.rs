@@ -246,6 +246,7 @@ pub(super) fn swarm_ways(
         trackers: swarm.tracker.clone(),
         swarms: swarm.options(global, false)?,
         open: session::open(global, swarm),
+        listed: global.env.daemon().map(|daemon| daemon.session().clone()),
         rungs: rungs.into(),
         timeout: limit(patience.timeout),
         stall: limit(patience.stall),

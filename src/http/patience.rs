@@ -1,7 +1,8 @@
 //! Waiting for a client that does nothing, and how long.
 //!
 //! A connection that takes nothing of its answer and a body that sends nothing both hold memory and
-//! a permit. Each step forward starts the wait anew, so that a slow client is served to its end.
+//! a permit. Whenever enough has moved the wait starts anew, so that a slow client is served to its
+//! end, and one that sends a byte now and then is not.
 
 use std::error::Error;
 use std::fmt;
@@ -15,7 +16,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::limits::http::LEAST_MOVED;
 
 /// Nothing has come for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub(super) struct Stalled(Duration);
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing has come for {} s", self.0.as_secs_f32())
+        write!(f, "nothing, or next to nothing, has come for {} s", self.0.as_secs_f32())
     }
 }
 
@@ -43,27 +46,43 @@ impl Stalled {
     }
 }
 
-/// A wait that begins with the first poll that brings nothing.
+/// The time that a client was waited for since enough has moved. What we take ourselves is not
+/// counted: a wait begins with a poll that brings nothing, and ends with the next that does.
 struct Patience {
     most: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    waited: Duration,
+    moved: u64,
+    wait: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Patience {
     const fn new(most: Duration) -> Self {
-        Self { most, timer: None }
+        Self { most, waited: Duration::ZERO, moved: 0, wait: None }
     }
 
-    /// Looks at what a poll has brought: an error if there was nothing for too long.
-    fn look<T>(&mut self, cx: &mut Context<'_>, polled: Poll<T>) -> Poll<Result<T, Stalled>> {
-        let Poll::Pending = polled else {
-            self.timer = None;
-            return polled.map(Ok);
+    /// Looks at what a poll has brought, which is `moved` bytes: an error if that was too little for
+    /// too long.
+    fn look<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<T>,
+        moved: impl FnOnce(&T) -> u64,
+    ) -> Poll<Result<T, Stalled>> {
+        let Poll::Ready(brought) = polled else {
+            let left = self.most.saturating_sub(self.waited);
+            let begin = || (Instant::now(), Box::pin(sleep(left)));
+            let (_, timer) = self.wait.get_or_insert_with(begin);
+            ready!(timer.as_mut().poll(cx));
+            return Poll::Ready(Err(Stalled(self.most)));
         };
-        let most = self.most;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(most)));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(Err(Stalled(most)))
+        if let Some((began, _)) = self.wait.take() {
+            self.waited += began.elapsed();
+        }
+        self.moved = self.moved.saturating_add(moved(&brought));
+        if self.moved >= LEAST_MOVED {
+            (self.moved, self.waited) = (0, Duration::ZERO);
+        }
+        Poll::Ready(Ok(brought))
     }
 }
 
@@ -78,13 +97,14 @@ impl<I> PatientIo<I> {
         Self { inner, patience: Patience::new(most) }
     }
 
-    fn look<T>(
+    fn look(
         &mut self,
         cx: &mut Context<'_>,
-        polled: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         let timed_out = |stalled| Err(io::Error::new(io::ErrorKind::TimedOut, stalled));
-        self.patience.look(cx, polled).map(|looked| looked.unwrap_or_else(timed_out))
+        let moved = |written: &io::Result<usize>| written.as_ref().map_or(0, |n| *n as u64);
+        self.patience.look(cx, polled, moved).map(|looked| looked.unwrap_or_else(timed_out))
     }
 }
 
@@ -142,6 +162,12 @@ impl PatientBody {
     }
 }
 
+/// Bytes that a frame of a body has. The end is worth as much as any.
+fn came<E>(frame: Option<&Result<Frame<Bytes>, E>>) -> u64 {
+    let frame = frame.and_then(|frame| frame.as_ref().ok());
+    frame.and_then(Frame::data_ref).map_or(LEAST_MOVED, |bytes| bytes.len() as u64)
+}
+
 impl hyper::body::Body for PatientBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
@@ -151,7 +177,7 @@ impl hyper::body::Body for PatientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.patience.look(cx, polled).map(|looked| match looked {
+        self.patience.look(cx, polled, |frame| came(frame.as_ref())).map(|looked| match looked {
             Ok(frame) => frame.map(|frame| frame.map_err(Into::into)),
             Err(stalled) => Some(Err(stalled.into())),
         })
@@ -174,20 +200,48 @@ mod tests {
 
     const MOST: Duration = Duration::from_secs(60);
 
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_takes_nothing_is_cut_and_a_slow_one_is_not() {
-        let (ours, mut theirs) = tokio::io::duplex(10);
+    const PART: usize = LEAST_MOVED as usize;
+
+    /// Reads parts of a length, one in half the time that is allowed: whether ten got through.
+    async fn reads(len: usize) -> io::Result<()> {
+        let (ours, mut theirs) = tokio::io::duplex(len);
         let mut ours = PatientIo::new(ours, MOST);
         let slow = async {
             for _ in 0..10 {
                 tokio::time::sleep(MOST / 2).await;
-                theirs.read_exact(&mut [0; 10]).await.unwrap();
+                if theirs.read_exact(&mut vec![0; len]).await.is_err() {
+                    return;
+                }
             }
         };
-        let (written, ()) = tokio::join!(ours.write_all(&[0; 100]), slow);
-        written.unwrap();
-        let error = ours.write_all(&[0; 100]).await.unwrap_err();
+        let writing = async move { ours.write_all(&vec![0; 10 * len]).await };
+        tokio::join!(writing, slow).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_served_and_one_that_takes_next_to_nothing_is_not() {
+        reads(PART).await.unwrap();
+        assert_eq!(reads(PART / 10).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (ours, _theirs) = tokio::io::duplex(10);
+        let error = PatientIo::new(ours, MOST).write_all(&[0; 100]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// What we take ourselves is not the reader's fault.
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_pauses_cuts_nobody() {
+        let (ours, mut theirs) = tokio::io::duplex(8);
+        let mut ours = PatientIo::new(ours, MOST);
+        let reading = async { theirs.read_exact(&mut [0; 40]).await.map(|_| ()) };
+        let writing = async {
+            for _ in 0..5 {
+                ours.write_all(&[0; 8]).await?;
+                tokio::time::sleep(MOST * 2).await;
+            }
+            Ok(())
+        };
+        let (written, read) = tokio::join!(writing, reading);
+        written.and(read).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

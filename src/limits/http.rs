@@ -18,8 +18,13 @@ pub const HTTP_BUFFER_LEN: usize = 128 << 10;
 /// How long a connection may take for the head of a request, and may idle between two.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may take nothing of an answer, or send nothing of a body.
+/// How long a client may be waited for in all until it has taken [`LEAST_MOVED`] bytes of an answer, or
+/// sent so many of a body.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes that have to move in so much waiting: 270 bytes a second, less than the slowest line that
+/// somebody uses. Whoever sends a byte now and then would hold a place for ever.
+pub const LEAST_MOVED: u64 = 16 << 10;
 
 /// How long requests that are under way when the server stops may still take.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

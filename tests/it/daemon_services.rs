@@ -274,6 +274,37 @@ async fn a_video_of_a_gibibyte_that_is_elsewhere_is_sought_without_moving_the_wh
     });
 }
 
+/// What a command fetches in the daemon is seen there, and can be stopped from there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_get_in_the_daemon_is_listed_and_moves_through_its_port() {
+    let place = Place::new();
+    let bytes = noise(4 << 20);
+    let (url, _swarms) = giver(&place, &mut &*bytes, Some(2 << 20)).await;
+    tokio::task::block_in_place(|| {
+        let daemon = Daemon::start(&place, "home");
+        let url = url.to_string();
+        let begin = |out: &str| {
+            let mut get = place.command("home", ["get", &url, "-o", out]);
+            get.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let state = || daemon.ask("/api/transfers")["transfers"][0]["state"].clone();
+        let mut get = begin("stopped");
+        wait_for("it is listed", || state() == "running");
+        let id = daemon.ask("/api/transfers")["transfers"][0]["id"].clone();
+        assert_eq!(daemon.tell("/api/transfers/cancel", &json!({ "id": id }))["changed"], true);
+        assert_eq!(get.wait().unwrap().code(), Some(130));
+        assert_eq!(state(), "stopped");
+        let mut get = begin("out");
+        wait_for("it is listed again", || state() == "running");
+        wait_for("it comes through the port", || {
+            daemon.ask("/api/status")["peers"]["native"].as_u64() > Some(0)
+        });
+        assert!(get.wait().unwrap().success());
+        assert_eq!(state(), "done");
+        assert!(fs::read(place.path("out")).unwrap() == bytes && !place.path("stopped").exists());
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_daemon_that_is_told_to_stop_ends_what_is_under_way() {
     let place = Place::new();

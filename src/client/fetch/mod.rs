@@ -147,9 +147,21 @@ impl Client {
             Here::Enough(fetched) => return Ok(fetched),
             Here::Missing(missing) => missing,
         };
+        let stop = stop.child_token();
+        let whole = ways.range.is_none();
+        let mut listed = ways.listed.as_ref().map(|session| session.list(url, whole, &stop));
+        let mut tell = |waiting: &Waiting| {
+            if let Some(listed) = &mut listed {
+                listed.tell(waiting);
+            }
+            watch(waiting);
+        };
         let swarms = self.engage(ways).await?;
-        let fetched = self.fetch_missing(&swarms, url, ways, *missing, (stop, watch)).await;
+        let fetched = self.fetch_missing(&swarms, url, ways, *missing, (&stop, &mut tell)).await;
         swarms.end().await;
+        if let Some(listed) = listed {
+            listed.ended(fetched.as_ref().copied());
+        }
         fetched
     }
 

@@ -15,6 +15,7 @@ use crate::swarm::tracker::Tracker;
 use crate::torrent::metainfo::{Info, Metainfo, content_name};
 
 use crate::client::arrivals::{Arrivals, Wants};
+use crate::client::session::Session;
 use crate::client::survey::Survey;
 use crate::client::{Client, GetError};
 
@@ -39,6 +40,8 @@ pub struct Ways {
     pub rungs: Rungs,
     /// Ask nobody.
     pub offline: bool,
+    /// Where the fetch is listed while it is under way.
+    pub listed: Option<Session>,
     /// Bring only what this range of the stream needs.
     pub range: Option<Range<u64>>,
     /// Give up after so long.

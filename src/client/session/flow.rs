@@ -18,6 +18,7 @@ use crate::off::OffUrl;
 use crate::swarm::session::Swarms;
 
 use super::Session;
+use super::transfers::{Transfer, TransferKind, TransferState};
 
 /// How long a fetch waits for swarms that are just being opened.
 const SWARMS_AWAITED: Duration = Duration::from_secs(10);
@@ -174,6 +175,59 @@ async fn opened(
         () = stop.cancelled() => None,
         () = patience => None,
         open = open => open.ok()?.clone(),
+    }
+}
+
+/// A fetch of somebody else, listed while it is under way.
+pub(in crate::client) struct Listed {
+    teller: Teller,
+    whole: bool,
+}
+
+impl Session {
+    /// Lists a fetch. `stop` is cancelled when somebody wants it stopped; `whole` says whether it is
+    /// to bring all of the URL.
+    pub(in crate::client) fn list(
+        &self,
+        url: &OffUrl,
+        whole: bool,
+        stop: &CancellationToken,
+    ) -> Listed {
+        let id = self.0.transfers.begin(TransferKind::Get, url.name());
+        self.0.transfers.change(id, |transfer| {
+            transfer.url = Some(url.clone());
+            transfer.bytes_total = Some(url.length());
+        });
+        let (asked, stop) = (self.0.transfers.stop_of(id), stop.clone());
+        let ended = self.0.transfers.ended_of(id);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = asked.cancelled() => stop.cancel(),
+                () = ended.cancelled() => {}
+            }
+        });
+        Listed { teller: Teller::new(self, id, url, None, CancellationToken::new()), whole }
+    }
+}
+
+impl Listed {
+    pub(in crate::client) fn tell(&mut self, waiting: &Waiting) {
+        self.teller.tell(waiting);
+    }
+
+    pub(in crate::client) fn ended(self, ended: Result<Fetched, &GetError>) {
+        self.teller.session.0.transfers.settle(self.teller.id, ended, self.whole);
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let is_over = |transfer: Transfer| transfer.state != TransferState::Running;
+        let (session, id) = (&self.teller.session, self.teller.id);
+        // Whoever fetched has gone.
+        if !session.transfer(id).is_some_and(is_over) {
+            session.0.transfers.settle(id, Err(&GetError::Stopped), false);
+        }
     }
 }
 

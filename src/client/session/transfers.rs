@@ -209,9 +209,16 @@ impl Transfers {
         (id, flow, reader, true)
     }
 
-    /// A fetch has ended.
+    /// A fetch has ended, in which others took part.
     pub(super) fn ended(&self, id: u64, ended: Result<Fetched, GetError>, kept: bool) {
-        let mut error = None;
+        self.settle(id, ended.as_ref().copied(), kept);
+        if let Some(entry) = self.table().all.get_mut(&id) {
+            entry.error = ended.err().map(Arc::new);
+        }
+    }
+
+    /// A fetch has ended: all of its URL is here if it was to be `kept` and went well.
+    pub(super) fn settle(&self, id: u64, ended: Result<Fetched, &GetError>, kept: bool) {
         self.change(id, |transfer| match ended {
             Ok(fetched) => {
                 transfer.state = TransferState::Done;
@@ -224,18 +231,12 @@ impl Transfers {
                     transfer.blocks = transfer.blocks.max(fetched.local);
                 }
             }
+            Err(GetError::Stopped) => transfer.state = TransferState::Stopped,
             Err(why) => {
-                let stopped = matches!(why, GetError::Stopped);
-                transfer.state =
-                    if stopped { TransferState::Stopped } else { TransferState::Failed };
-                let why = Arc::new(why);
-                transfer.error = (!stopped).then(|| told(&*why));
-                error = Some(why);
+                transfer.state = TransferState::Failed;
+                transfer.error = Some(told(why));
             }
         });
-        if let Some(entry) = self.table().all.get_mut(&id) {
-            entry.error = error;
-        }
     }
 
     /// Why a fetch failed.
