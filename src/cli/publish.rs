@@ -77,10 +77,6 @@ pub(super) async fn run(
     };
     output.result(&format!("{}\n{}", shown.url, shown.magnet), &shown)?;
     let blocks = shown.blocks;
-    let who = match global.env.daemon() {
-        Some(_) => "the daemon seeds them",
-        None => "seed them with offswarm seed",
-    };
-    output.remark(&format!("{blocks} blocks are ready; {who}"));
+    output.remark(&format!("{blocks} blocks are ready; a daemon seeds them, or offswarm seed"));
     Ok(Exit::Done)
 }

@@ -69,14 +69,33 @@ export async function stage(test, settings = {}) {
 	}
 }
 
-/** Drops files or folders onto the page, as somebody would from a desktop. */
+/**
+ * Drops files or folders onto the page, as somebody would from a desktop. A browser that is busy may
+ * find at the drop that nothing was dragged over the page yet, and let it go by; then it is done again,
+ * as somebody would.
+ */
 export async function drop(page, ...paths) {
+	const cards = () => page.locator('#puts article').count();
+	const before = await cards();
 	const session = await page.context().newCDPSession(page);
 	const data = { items: [], files: paths, dragOperationsMask: 1 };
-	for (const type of ['dragEnter', 'dragOver', 'drop']) {
-		await session.send('Input.dispatchDragEvent', { type, x: 640, y: 500, data });
+	for (let attempt = 0; attempt < 5; attempt += 1) {
+		for (const type of ['dragEnter', 'dragOver', 'dragOver', 'drop']) {
+			await session.send('Input.dispatchDragEvent', { type, x: 640, y: 500, data });
+		}
+		const seen = async () => (await cards()) > before;
+		if (await within(10_000, seen)) break;
 	}
 	await session.detach();
+}
+
+/** Whether something becomes so in so many milliseconds. */
+async function within(most, isSo) {
+	for (const began = Date.now(); Date.now() - began < most;) {
+		if (await isSo()) return true;
+		await new Promise((resolve) => { setTimeout(resolve, 50); });
+	}
+	return false;
 }
 
 export async function digest(path) {

@@ -13,8 +13,9 @@
 //! the `?`, and with it the key. A browser that opens a page of a stored site is sent there.
 //!
 //! What fails before the first byte has a status and a text that says why (see [`Fault`]): 400 is no
-//! OFF URL, 404 is not here and cannot be had, 502 decodes to something else than it should, 500 is damaged here. What fails later ends the
-//! connection before the length that was announced is reached.
+//! OFF URL, 404 is not here and cannot be had, 502 decodes to something else than it should, 500 is
+//! damaged here. What fails later ends the connection before the length that was announced is
+//! reached.
 //!
 //! Ranges that overlap so much that they are more than the file, or that are more than
 //! [`MAX_RANGES`](crate::limits::http::MAX_RANGES), are 416, as RFC 9110, section 15.5.17, has it;
