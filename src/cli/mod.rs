@@ -32,6 +32,7 @@ mod signals;
 mod torrent;
 mod upkeep;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::{Cli, Command, Parsed};
@@ -54,21 +55,20 @@ pub fn main() -> ExitCode {
     };
     let log = output::log_to_stderr(&cli.global.log);
     let output = Output::new(cli.global.json, cli.global.quiet);
-    if cli.command.is_for_daemon()
-        && !cli.global.no_daemon
-        && let Ok(home) = cli.global.folder()
-    {
-        match remote::client::run(&home, &words, &output) {
-            Ok(Some(exit)) => return exit,
-            Ok(None) => {}
-            Err(error) => return output.fail(&error).into(),
-        }
+    let done = panics::caught(|| match in_daemon(&cli, &words, &output)? {
+        Some(exit) => Ok(exit),
+        None => run_to_end(cli, &output, &log).map(ExitCode::from),
+    });
+    done.unwrap_or_else(|error| output.fail(&error).into())
+}
+
+/// Has the daemon run the command, if one runs and the command is for it.
+fn in_daemon(cli: &Cli, words: &[OsString], output: &Output) -> Result<Option<ExitCode>, CliError> {
+    if !cli.command.is_for_daemon() || cli.global.no_daemon {
+        return Ok(None);
     }
-    match panics::caught(|| run_to_end(cli, &output, &log)) {
-        Ok(exit) => exit,
-        Err(error) => output.fail(&error),
-    }
-    .into()
+    let Ok(home) = cli.global.folder() else { return Ok(None) };
+    remote::client::run(&home, words, output)
 }
 
 fn run_to_end(cli: Cli, output: &Output, log: &LogFilter) -> Result<Exit, CliError> {

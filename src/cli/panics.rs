@@ -17,7 +17,7 @@ static IN_DATABASE: AtomicU64 = AtomicU64::new(0);
 static HOOK: Once = Once::new();
 
 /// Runs a command, and makes an error of a panic.
-pub(super) fn caught(run: impl FnOnce() -> Result<Exit, CliError>) -> Result<Exit, CliError> {
+pub(super) fn caught<T>(run: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
     HOOK.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {
             let file = panic.location().map_or("", |location| location.file());

@@ -26,7 +26,7 @@ pub(super) struct Stalled(Duration);
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing, or next to nothing, has come for {} s", self.0.as_secs_f32())
+        write!(f, "next to nothing has come for {} s", self.0.as_secs_f32())
     }
 }
 

@@ -366,7 +366,9 @@ fn share_and_seed_run_in_the_daemon_until_they_are_interrupted() {
     assert_eq!(fs::read(place.path("copy")).unwrap(), noise(200_000));
     assert_eq!(seeder.signal("INT"), Some(130));
     let seed = || {
-        let command = place.command("home", ["seed", "--listen", "127.0.0.1:0"]);
+        // Swarms that are to be otherwise than the daemon's are opened for the command.
+        let own = ["seed", "--listen", "127.0.0.1:0", "--max-peers", "50"];
+        let command = place.command("home", own);
         crate::program::Seeder::start(command)
     };
     assert_eq!(seed().signal("TERM"), Some(0));
