@@ -236,8 +236,12 @@ impl<'a> Task<'a> {
         if Instant::now() < self.next_look {
             return Ok(false);
         }
-        if self.exhausted.is_some() || self.have_readers_moved() {
-            return Ok(self.exhausted.is_none());
+        // A newcomer may want what is to be had, though another wants what is not.
+        if self.have_readers_moved() {
+            return Ok(true);
+        }
+        if self.exhausted.is_some() {
+            return Ok(false);
         }
         let natives_done = self.native.as_ref().is_some_and(|native| native.wanted() == 0);
         Ok(natives_done || self.slots.has_come()? || self.has_frontier_come())
