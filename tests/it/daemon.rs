@@ -498,6 +498,14 @@ fn shows_the_configuration_and_where_it_comes_from() {
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} is not in:\n{shown}");
     }
+    // A switch is turned off by its variable, too, whatever the file says.
+    fs::write(&file, "[native]\nlan = true\n[dht]\nenabled = false\n").unwrap();
+    let mut command = place.command("home", ["config", "show", "--origin"]);
+    command.env("OFFSWARM_LAN", "0").env("OFFSWARM_NO_DHT", "false");
+    let shown = Ran(command.output().unwrap()).ok().stdout();
+    for line in ["environment  native.lan = false", "environment  dht.enabled = true"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in:\n{shown}");
+    }
     let json = place.run("home", ["config", "show", "--json"]).ok().stdout();
     let first: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     for name in ["key", "value", "origin", "flag", "environment", "default", "about"] {

@@ -104,9 +104,9 @@ fn given(key: &'static Key, matches: &ArgMatches) -> Option<Given> {
         _ => return None,
     };
     let texts = match key.kind {
-        Kind::On | Kind::Off if !matches.get_flag(&id) => return None,
-        Kind::On => vec!["true".to_owned()],
-        Kind::Off => vec!["false".to_owned()],
+        // A variable can say no, too: then it goes before a file that says yes.
+        Kind::On => vec![matches.get_flag(&id).to_string()],
+        Kind::Off => vec![(!matches.get_flag(&id)).to_string()],
         _ => raw.map(|text| text.to_string_lossy().into_owned()).collect(),
     };
     Some(Given { key, texts, origin })
