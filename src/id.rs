@@ -138,6 +138,12 @@ id_type! {
 }
 
 id_type! {
+    /// Names a node of the legacy network (js-offs): any 32 bytes, which nobody can check. Text form:
+    /// base58.
+    LegacyId, 32, "legacy node id", base58
+}
+
+id_type! {
     /// A point in the space of node ids that is looked for: a node id, an infohash, the name of an
     /// item (BEP 5, BEP 44). Text form: 40 hex digits.
     Target, 20, "DHT target", hexadecimal

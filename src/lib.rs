@@ -66,6 +66,7 @@ pub mod daemon;
 pub mod http;
 pub mod id;
 pub mod krpc;
+pub mod legacy;
 pub mod limits;
 pub mod off;
 pub mod peer;

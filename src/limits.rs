@@ -6,6 +6,7 @@
 pub mod dht;
 pub mod http;
 pub mod lan;
+pub mod legacy;
 
 use std::time::Duration;
 
