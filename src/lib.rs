@@ -59,6 +59,7 @@
 
 pub mod address;
 pub mod bencode;
+pub mod bridge;
 pub mod catalog;
 pub mod cli;
 pub mod client;

@@ -7,6 +7,7 @@ pub mod dht;
 pub mod http;
 pub mod lan;
 pub mod legacy;
+pub mod relay;
 
 use std::time::Duration;
 

@@ -15,15 +15,17 @@
 //! | `standings` | infohash | JSON of [`Standing`] |
 //! | `hosted` | block id | bytes of the store's limit taken by a block that is kept for others |
 //! | `awaited` | canonical OFF URL | JSON of [`AwaitedRecord`] |
+//! | `legacy_peers` | legacy node id | JSON of a locator |
 //! | `pieces` | infohash, block number | block id: what an unfinished download has so far |
 //!
 //! A canonical OFF URL is one without hints. Behind each JSON and each order stand eight bytes of
 //! SHA-256 over key and value: a flipped bit in a URL would else be a URL that nothing answers to.
-//! `orders`, `shards`, `hosted` and `awaited` are made when they are first written to.
+//! `orders`, `shards`, `hosted`, `awaited` and `legacy_peers` are made when they are first written to.
 
 mod awaited;
 mod downloads;
 mod hosted;
+mod legacy;
 mod standing;
 mod torrents;
 mod twins;

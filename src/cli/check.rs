@@ -140,7 +140,7 @@ pub(super) async fn repair(
         tokio::task::block_in_place(|| client.find_damage(url))?;
         let fetched = fetch(&client, url, &ways, output, signals.stop()).await;
         let is_whole = fetched.is_ok();
-        let blocks_fetched = fetched.as_ref().map_or(0, |fetched| fetched.native + fetched.swarm);
+        let blocks_fetched = fetched.as_ref().map_or(0, |fetched| fetched.came());
         match fetched {
             Ok(_) => healed += 1,
             Err(error) if error.exit == Exit::Interrupted => return Err(error),

@@ -38,21 +38,26 @@ pub(super) struct Sources {
     blocks_local: u64,
     blocks_native: u64,
     blocks_swarm: u64,
+    blocks_legacy: u64,
     bytes_native: u64,
     bytes_swarm: u64,
+    bytes_legacy: u64,
     bytes_received: u64,
 }
 
 impl From<Fetched> for Sources {
     fn from(fetched: Fetched) -> Self {
-        let Fetched { local, native, swarm, native_received, swarm_received } = fetched;
+        let Fetched { local, native, swarm, legacy, .. } = fetched;
+        let Fetched { native_received, swarm_received, legacy_received, .. } = fetched;
         Self {
             blocks_local: local,
             blocks_native: native,
             blocks_swarm: swarm,
+            blocks_legacy: legacy,
             bytes_native: native_received,
             bytes_swarm: swarm_received,
-            bytes_received: native_received + swarm_received,
+            bytes_legacy: legacy_received,
+            bytes_received: native_received + swarm_received + legacy_received,
         }
     }
 }
@@ -62,9 +67,14 @@ impl std::fmt::Display for Sources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { blocks_local, blocks_native, blocks_swarm, bytes_native, bytes_swarm, .. } =
             self;
+        let Self { blocks_legacy, bytes_legacy, .. } = self;
         write!(f, "{blocks_local} blocks were here")?;
         write!(f, ", {blocks_native} came from native peers ({bytes_native} bytes received)")?;
-        write!(f, ", {blocks_swarm} from the swarm ({bytes_swarm} bytes received)")
+        write!(f, ", {blocks_swarm} from the swarm ({bytes_swarm} bytes received)")?;
+        if *bytes_legacy == 0 {
+            return Ok(());
+        }
+        write!(f, ", {blocks_legacy} from js-offs nodes ({bytes_legacy} bytes received)")
     }
 }
 
@@ -123,20 +133,25 @@ struct Wait {
     swarm_peers: u64,
     swarm_known: u64,
     torrents: u64,
+    legacy_nodes: u64,
+    legacy_known: u64,
     dht_nodes: Option<u64>,
     reason: String,
 }
 
 impl From<&Waiting> for Wait {
     fn from(waiting: &Waiting) -> Self {
-        let Waiting { missing, blocks, native, swarm, torrents, dht_nodes } = *waiting;
+        let Waiting { missing, blocks, native, swarm, legacy, torrents, dht_nodes } = *waiting;
         let (native, begun) = (native.unwrap_or_default(), swarm.is_some());
+        let legacy = legacy.unwrap_or_default();
         let swarm = swarm.unwrap_or_default();
         Self {
             missing,
             blocks,
             native_peers: native.peers,
             native_known: native.known,
+            legacy_nodes: legacy.peers,
+            legacy_known: legacy.known,
             swarm_begun: begun,
             swarm_peers: swarm.peers,
             swarm_known: swarm.known_peers,

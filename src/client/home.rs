@@ -5,6 +5,7 @@
 //! <home>/catalog.redb    names, see the module `catalog`
 //! <home>/store/          blocks, see the module `store`
 //! <home>/dht.state       nodes of the DHT, see the module `krpc::saved`
+//! <home>/legacy.id       our id in the legacy network, see the module `client::legacy`
 //! <home>/dht.lock        held by `offswarm dht serve`, which needs no more of a home
 //! ```
 //!

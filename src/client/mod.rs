@@ -17,6 +17,7 @@ pub mod get;
 pub mod get_directory;
 mod home;
 pub mod hosting;
+pub mod legacy;
 mod library;
 pub mod link;
 pub mod pack;
@@ -53,6 +54,7 @@ pub use error::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepEr
 pub use home::Home;
 use hosting::Hosting;
 pub use hosting::{Hosted, HostedTotal, Percent, Refusal};
+use legacy::LegacyNetwork;
 pub use popularity::Popularity;
 pub use randomizers::Policy;
 use shelf::ClientShelf;
@@ -73,6 +75,7 @@ pub struct Client {
     /// Held while the store is published, so that no block gets into two shards.
     sharding: Arc<Mutex<()>>,
     hosting: Arc<Hosting>,
+    legacy: Arc<LegacyNetwork>,
     /// Bytes of blocks that the store may hold.
     limit: Option<u64>,
     /// Torrents that enter the catalog, for whoever seeds it.
@@ -132,8 +135,20 @@ impl Client {
         let entropy = Arc::new(Mutex::new(entropy));
         let (counting, sharding, home) = (Arc::default(), Arc::default(), Arc::new(home));
         let hosting = Arc::new(Hosting::new(settings));
+        let legacy = Arc::new(LegacyNetwork::of(&catalog)?);
         let (limit, (published, _)) = (settings.limit, broadcast::channel(PUBLISHED_WAITING));
-        Ok(Self { store, catalog, entropy, counting, sharding, hosting, limit, published, home })
+        Ok(Self {
+            store,
+            catalog,
+            entropy,
+            counting,
+            sharding,
+            hosting,
+            legacy,
+            limit,
+            published,
+            home,
+        })
     }
 
     /// Its blocks.

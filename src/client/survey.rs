@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::id::BlockId;
 use crate::limits::MAX_DIRECTORY_BLOCKS;
-use crate::off::{Directory, OffUrl, Tuple};
+use crate::off::{BlockSize, Directory, OffUrl, Tuple};
 use crate::store::{Presence, StoreError};
 use crate::torrent::mapping::Mapping;
 
@@ -28,9 +28,21 @@ pub struct Survey {
     pub bytes: u64,
     /// Bytes of all its tuples' blocks, each counted as often as it occurs.
     pub tuple_blocks: u64,
+    /// Where in `order` blocks of another size begin: those of a directory's files may differ. See
+    /// [`size_at`](Self::size_at).
+    pub sizes: Vec<(usize, BlockSize)>,
 }
 
 impl Survey {
+    /// The size of a block by its number in `order`.
+    #[must_use]
+    pub fn size_at(&self, number: u64) -> BlockSize {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        let behind = self.sizes.partition_point(|(begin, _)| *begin <= number);
+        let before = behind.checked_sub(1).and_then(|at| self.sizes.get(at));
+        before.map_or(BlockSize::Native, |(_, size)| *size)
+    }
+
     /// Whether every block is here (whether it is whole is known when it is read).
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -49,8 +61,13 @@ impl Client {
     /// Lists the blocks of a URL and looks which are here, in the index only. A directory's files
     /// are part of it; what they are is known once its own blocks are here.
     pub fn survey(&self, url: &OffUrl) -> Result<Survey, ReadError> {
-        let mut listing =
-            Listing { client: self, mapping: Mapping::new(), tuple_blocks: 0, bytes: url.length() };
+        let mut listing = Listing {
+            client: self,
+            mapping: Mapping::new(),
+            sizes: Vec::new(),
+            tuple_blocks: 0,
+            bytes: url.length(),
+        };
         let mut complete = listing.stream(url)?;
         if complete && url.is_directory() {
             complete = match self.directory_if_here(url)? {
@@ -58,11 +75,11 @@ impl Client {
                 None => false,
             };
         }
-        let Listing { mapping, tuple_blocks, bytes, .. } = listing;
+        let Listing { mapping, sizes, tuple_blocks, bytes, .. } = listing;
         let order = mapping.into_order();
         let blocks = if complete { order.len() as u64 } else { url.max_blocks() };
         let mut survey =
-            Survey { order, complete, blocks, bytes, tuple_blocks, ..Survey::default() };
+            Survey { order, complete, blocks, bytes, tuple_blocks, sizes, ..Survey::default() };
         for id in &survey.order {
             match self.store.presence(id)? {
                 Presence::Held => continue,
@@ -151,6 +168,7 @@ impl Client {
 struct Listing<'a> {
     client: &'a Client,
     mapping: Mapping,
+    sizes: Vec<(usize, BlockSize)>,
     tuple_blocks: u64,
     bytes: u64,
 }
@@ -158,6 +176,10 @@ struct Listing<'a> {
 impl Listing<'_> {
     /// Adds the chain of a stream, and its tuples if the whole chain is here: whether it is.
     fn stream(&mut self, url: &OffUrl) -> Result<bool, ReadError> {
+        let (begin, size) = (self.mapping.order().len(), url.block_size());
+        if self.sizes.last().is_none_or(|(_, last)| *last != size) {
+            self.sizes.push((begin, size));
+        }
         let mut tuple_ids = Vec::new();
         let mut walk = url.walk();
         while let Some(id) = walk.wants() {

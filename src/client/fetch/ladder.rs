@@ -25,16 +25,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the user lets a fetch ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rungs {
-    /// Native peers first, then swarms.
+    /// Native peers first, then swarms and legacy nodes.
     #[default]
     All,
+    /// Native peers first, then legacy nodes: no torrent has the blocks.
+    NoSwarm,
     /// Native peers only.
     NativeOnly,
     /// Swarms only.
     SwarmOnly,
 }
 
-/// What the swarm is to bring.
+/// What the swarm and legacy nodes are to bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
     Nothing,
@@ -81,15 +83,20 @@ impl Ladder {
 
     /// Whether swarms may be asked at all.
     pub(super) fn asks_swarms(&self) -> bool {
-        self.rungs != Rungs::NativeOnly
+        matches!(self.rungs, Rungs::All | Rungs::SwarmOnly)
     }
 
-    /// What the swarm is to bring now.
+    /// Whether legacy nodes may be asked at all.
+    pub(super) fn asks_legacy(&self) -> bool {
+        matches!(self.rungs, Rungs::All | Rungs::NoSwarm)
+    }
+
+    /// What the swarm and legacy nodes are to bring now.
     pub(super) fn share(&mut self, look: &Look, now: Instant) -> Share {
         match self.rungs {
             Rungs::NativeOnly => return Share::Nothing,
             Rungs::SwarmOnly => return Share::All,
-            Rungs::All => {}
+            Rungs::All | Rungs::NoSwarm => {}
         }
         let status = &look.status;
         if status.came > self.came.0 {

@@ -19,10 +19,11 @@
 //! | `ways` | where to look |
 //! | `plan` | which blocks are wanted of which swarm |
 //! | `ladder` | when the swarms begin, and with what |
-//! | `native`, `slots` | the rung of native peers, the rung of swarms |
+//! | `native`, `slots`, `legacy` | the rung of native peers, of swarms, of legacy nodes (js-offs) |
 //! | `task` | one download and its limits |
 
 mod ladder;
+mod legacy;
 mod native;
 mod plan;
 mod slots;
@@ -59,6 +60,8 @@ pub struct Waiting {
     /// How the swarms stand together, if they are asked; no blocks while metadata is being looked
     /// for.
     pub swarm: Option<SwarmStatus>,
+    /// How legacy nodes stand, if they are asked.
+    pub legacy: Option<SourceStatus>,
     /// Torrents that may have the blocks.
     pub torrents: u64,
     /// Nodes of the DHT that we know, if it is asked.
@@ -67,7 +70,7 @@ pub struct Waiting {
 
 impl std::fmt::Display for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { missing, blocks, native, swarm, torrents, dht_nodes } = self;
+        let Self { missing, blocks, native, swarm, legacy, torrents, dht_nodes } = self;
         write!(f, "waiting for {missing} of {blocks} blocks")?;
         match swarm {
             Some(_) if *torrents == 0 && dht_nodes.is_none() => {
@@ -85,6 +88,9 @@ impl std::fmt::Display for Waiting {
         if let Some(SwarmStatus { peers, known_peers, .. }) = swarm {
             write!(f, "; swarm: {peers} of {known_peers} peers connected")?;
         }
+        if let Some(SourceStatus { peers, known, .. }) = legacy {
+            write!(f, "; js-offs: {peers} of {known} nodes answer")?;
+        }
         match dht_nodes {
             Some(nodes) => write!(f, "; DHT: {nodes} nodes known"),
             None => Ok(()),
@@ -101,19 +107,30 @@ pub struct Fetched {
     pub native: u64,
     /// Blocks that came from swarms.
     pub swarm: u64,
+    /// Blocks that came from legacy nodes.
+    pub legacy: u64,
     /// Bytes received from native peers, of everything.
     pub native_received: u64,
     /// Bytes received from the peers and web seeds of swarms, of everything.
     pub swarm_received: u64,
+    /// Bytes received from legacy nodes, of everything.
+    pub legacy_received: u64,
 }
 
 impl Fetched {
+    /// Blocks that came from elsewhere.
+    #[must_use]
+    pub const fn came(&self) -> u64 {
+        self.native + self.swarm + self.legacy
+    }
+
     /// What a later fetch of the same came to, after this one: all bytes count.
     #[must_use]
     pub const fn then(self, later: Self) -> Self {
         Self {
             native_received: self.native_received + later.native_received,
             swarm_received: self.swarm_received + later.swarm_received,
+            legacy_received: self.legacy_received + later.legacy_received,
             ..later
         }
     }
@@ -193,7 +210,11 @@ impl Client {
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
-        if candidates.is_empty() && ways.swarms.dht.is_none() && !ways.may_meet_natives(url) {
+        let asks_legacy = matches!(ways.rungs, Rungs::All | Rungs::NoSwarm)
+            && legacy::may_have(url)
+            && self.knows_legacy_nodes();
+        let nobody = candidates.is_empty() && ways.swarms.dht.is_none() && !asks_legacy;
+        if nobody && !ways.may_meet_natives(url) {
             let why = "nobody (the URL names no swarm and no peer, and the DHT is not asked)";
             return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
         }
@@ -208,12 +229,13 @@ impl Client {
         (survey, candidates): Missing,
         (stop, watch): (&CancellationToken, &mut (dyn FnMut(&Waiting) + Send)),
     ) -> Result<Fetched, GetError> {
-        let slots = Slots::new(swarms, url, candidates, ways.rungs != Rungs::NativeOnly);
+        let asks_swarms = matches!(ways.rungs, Rungs::All | Rungs::SwarmOnly);
+        let slots = Slots::new(swarms, url, candidates, asks_swarms);
         let mut task = Task::new(self, url, ways, stop, swarms, (survey, slots));
         let end = task.run(watch).await;
         swarms.natives().counted().await;
-        task.look_at_natives();
-        let native = task.native_status();
+        task.look_at_sources();
+        let (native, legacy) = (task.native_status(), task.legacy_status());
         let (asked, info, came) = (task.asked(), task.slots.info(), task.slots.status().came);
         let swarm_received = task.slots.status().received;
         let refusal = task.slots.refusal();
@@ -247,12 +269,15 @@ impl Client {
         let here = now.blocks - now.lacking();
         let swarm = came.min(here);
         let from_natives = native.came.min(here - swarm);
+        let from_legacy = legacy.came.min(here - swarm - from_natives);
         Ok(Fetched {
-            local: here - swarm - from_natives,
+            local: here - swarm - from_natives - from_legacy,
             native: from_natives,
             swarm,
+            legacy: from_legacy,
             native_received: native.received,
             swarm_received,
+            legacy_received: legacy.received,
         })
     }
 

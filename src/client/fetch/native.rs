@@ -66,6 +66,11 @@ impl NativeRung {
         self.errand.want(ids)
     }
 
+    /// Does not want blocks any more: they have come otherwise.
+    pub(super) fn unwant(&self, ids: &[BlockId]) {
+        self.errand.unwant(ids);
+    }
+
     pub(super) fn hurry(&self, id: BlockId) {
         self.errand.hurry(id);
     }

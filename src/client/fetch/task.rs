@@ -18,6 +18,7 @@ use crate::client::survey::Survey;
 use crate::client::{Client, GetError};
 
 use super::ladder::{Ladder, Look, Share};
+use super::legacy::LegacyRung;
 use super::native::NativeRung;
 use super::plan::Plan;
 use super::slots::{Joined, Slots, Step};
@@ -56,10 +57,13 @@ pub(super) struct Task<'a> {
     started: Instant,
     ladder: Ladder,
     pub(super) native: Option<NativeRung>,
+    legacy: Option<LegacyRung>,
     pub(super) slots: Slots<'a>,
     share: Share,
     /// Whether nothing was to be expected of native peers when what is wanted was decided.
     hopeless: bool,
+    /// Likewise of legacy nodes.
+    legacy_hopeless: bool,
     /// When what is here may be looked at again.
     next_look: Instant,
     /// Since when those that were asked have given all they have, and it is not enough.
@@ -82,6 +86,7 @@ impl<'a> Task<'a> {
         let (started, ladder) =
             (Instant::now(), Ladder::new(ways.rungs, std::time::Instant::now()));
         let native = ladder.asks_natives().then(|| NativeRung::new(swarms, url, ways));
+        let legacy = if ladder.asks_legacy() { LegacyRung::new(client, url) } else { None };
         Self {
             client,
             url,
@@ -94,9 +99,11 @@ impl<'a> Task<'a> {
             started,
             ladder,
             native,
+            legacy,
             slots,
             share: Share::Nothing,
             hopeless: false,
+            legacy_hopeless: true,
             next_look: started,
             exhausted: None,
             wants: None,
@@ -116,11 +123,11 @@ impl<'a> Task<'a> {
             // What comes while this looks at what has come is not missed.
             let change = self.slots.any_change();
             let native_change = self.native.as_ref().map(NativeRung::changed);
+            let legacy_change = self.legacy.as_ref().map(LegacyRung::changed);
             if let Some(end) = self.look()? {
                 return Ok(end);
             }
-            let (swarm, native) = (self.slots.status(), self.native_status());
-            let moved = (swarm.have + native.came, swarm.received + native.received);
+            let moved = self.moved();
             if moved != (last_change.1, last_change.2) {
                 last_change = (Instant::now(), moved.0, moved.1);
             }
@@ -133,6 +140,7 @@ impl<'a> Task<'a> {
                 step = self.slots.step() => self.take(step)?,
                 () = change => {}
                 () = or_never(native_change) => {}
+                () = or_never(legacy_change) => {}
                 _ = ticks.tick() => {}
             }
         }
@@ -144,8 +152,10 @@ impl<'a> Task<'a> {
 
     /// Looks at what has come, and decides what is wanted of whom, or that it is over.
     fn look(&mut self) -> Result<Option<End>, GetError> {
-        self.look_at_natives();
-        if let Some(why) = self.native.as_ref().and_then(NativeRung::failure) {
+        self.look_at_sources();
+        let legacy_failure = || self.legacy.as_ref().and_then(LegacyRung::failure);
+        let failure = self.native.as_ref().and_then(NativeRung::failure).or_else(legacy_failure);
+        if let Some(why) = failure {
             return Err(GetError::Keep { why });
         }
         self.slots.refuse_rumours();
@@ -173,6 +183,9 @@ impl<'a> Task<'a> {
             self.slots.prefer(awaited, &self.survey);
             if let Some(native) = &self.native {
                 native.hurry(awaited);
+            }
+            if let Some(legacy) = &self.legacy {
+                legacy.hurry(awaited);
             }
         }
         Ok(None)
@@ -217,10 +230,20 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Tells the swarms what native peers have brought that both were asked for.
+    /// Tells the others what one has brought that several were asked for.
     fn exchange_arrivals(&mut self) {
-        let Some(native) = &self.native else { return };
-        let arrived = native.take_arrivals();
+        let mut arrived = Vec::new();
+        if let Some(native) = &self.native {
+            arrived = native.take_arrivals();
+        }
+        if let Some(legacy) = &self.legacy {
+            legacy.unwant(&arrived);
+            let of_legacy = legacy.take_arrivals();
+            if let Some(native) = &self.native {
+                native.unwant(&of_legacy);
+            }
+            arrived.extend(of_legacy);
+        }
         if self.slots.has_begun() && !arrived.is_empty() {
             let number = |id: &BlockId| Some((*self.numbers.get(id)?, *id));
             let blocks: Vec<_> = arrived.iter().filter_map(number).collect();
@@ -244,7 +267,9 @@ impl<'a> Task<'a> {
             return Ok(false);
         }
         let natives_done = self.native.as_ref().is_some_and(|native| native.wanted() == 0);
-        Ok(natives_done || self.slots.has_come()? || self.has_frontier_come())
+        let is_done = |legacy: &LegacyRung| legacy.has_begun() && legacy.wanted() == 0;
+        let legacy_done = self.legacy.as_ref().is_some_and(is_done);
+        Ok(natives_done || legacy_done || self.slots.has_come()? || self.has_frontier_come())
     }
 
     /// Whether nobody wants anything else, now that what was wanted is here.
@@ -265,7 +290,9 @@ impl<'a> Task<'a> {
 
     /// Whether native peers are expected to give something, and were not, or the other way round.
     fn has_hope_changed(&self) -> bool {
+        let begun = self.legacy.as_ref().filter(|legacy| legacy.has_begun());
         self.native.as_ref().is_some_and(|native| native.is_hopeless() != self.hopeless)
+            || begun.is_some_and(|legacy| legacy.is_hopeless() != self.legacy_hopeless)
     }
 
     /// Whether the block has come behind which nothing is known.
@@ -296,17 +323,31 @@ impl<'a> Task<'a> {
             // What is new has to be looked at once more.
             self.hopeless = new == 0 && native.is_hopeless();
         }
+        wanted += self.want_of_legacy();
         if self.slots.has_begun() {
             self.numbers = self.plan.known.iter().map(|(number, id)| (*id, *number)).collect();
             let part = self.part();
             wanted += self.slots.want(&self.survey, &part);
         }
-        let more = self.slots.is_joining() || !self.hopeless;
+        let more = self.slots.is_joining() || !self.hopeless || !self.legacy_hopeless;
         let begun = self.slots.has_begun() || !self.ladder.asks_swarms();
         Ok((wanted == 0 && !more && begun).then_some(End::Exhausted))
     }
 
-    /// The part of the plan that the swarms are to bring.
+    /// Wants of legacy nodes what is their part, once it is their turn: how many blocks are new.
+    fn want_of_legacy(&mut self) -> u64 {
+        self.legacy_hopeless = true;
+        let part = if self.share == Share::Nothing { Plan::default() } else { self.part() };
+        let Some(legacy) = &mut self.legacy else { return 0 };
+        if self.share == Share::Nothing && !legacy.has_begun() {
+            return 0;
+        }
+        let new = legacy.want(&self.survey, &part.known);
+        self.legacy_hopeless = new == 0 && legacy.is_hopeless();
+        new
+    }
+
+    /// The part of the plan that the swarms and legacy nodes are to bring.
     fn part(&self) -> Plan {
         let plan = self.plan.clone();
         let Some(native) = &self.native else { return plan };
@@ -318,10 +359,20 @@ impl<'a> Task<'a> {
         }
     }
 
-    pub(super) fn look_at_natives(&mut self) {
+    pub(super) fn look_at_sources(&mut self) {
         if let Some(native) = &mut self.native {
             native.look();
         }
+        if let Some(legacy) = &mut self.legacy {
+            legacy.look();
+        }
+    }
+
+    /// Blocks that have come, and bytes.
+    fn moved(&self) -> (u64, u64) {
+        let (swarm, native) = (self.slots.status(), self.native_status());
+        let legacy = self.legacy_status();
+        (swarm.have + native.came + legacy.came, swarm.received + native.received + legacy.received)
     }
 
     /// How native peers stood when they were last looked at.
@@ -329,18 +380,26 @@ impl<'a> Task<'a> {
         self.native.as_ref().map(NativeRung::status).unwrap_or_default()
     }
 
+    /// How legacy nodes stood when they were last looked at.
+    pub(super) fn legacy_status(&self) -> SourceStatus {
+        self.legacy.as_ref().map(LegacyRung::status).unwrap_or_default()
+    }
+
     /// Blocks that are missing, as far as is known between two surveys.
     fn missing(&self) -> u64 {
         let native = self.native.as_ref().map_or(0, NativeRung::came_since);
-        self.survey.lacking().saturating_sub(self.slots.came_since() + native)
+        let legacy = self.legacy.as_ref().map_or(0, LegacyRung::came_since);
+        self.survey.lacking().saturating_sub(self.slots.came_since() + native + legacy)
     }
 
     fn waiting(&self) -> Waiting {
+        let begun = self.legacy.as_ref().filter(|legacy| legacy.has_begun());
         Waiting {
             missing: self.missing(),
             blocks: self.survey.blocks,
             native: self.native.as_ref().map(NativeRung::status),
             swarm: self.slots.has_begun().then(|| self.slots.status()),
+            legacy: begun.map(LegacyRung::status),
             torrents: self.slots.torrents(),
             dht_nodes: self.swarms.dht().map(|dht| dht.known_nodes() as u64),
         }
@@ -359,7 +418,9 @@ impl<'a> Task<'a> {
         let dht =
             self.swarms.dht().map(|dht| format!("the DHT ({} nodes known)", dht.known_nodes()));
         let store = std::iter::once("the store".into()).chain(natives);
-        store.chain(self.slots.asked()).chain(dht).collect()
+        let legacy = self.legacy.as_ref().filter(|legacy| legacy.has_begun());
+        let legacy = legacy.map(LegacyRung::asked);
+        store.chain(self.slots.asked()).chain(dht).chain(legacy).collect()
     }
 }
 

@@ -82,7 +82,7 @@ impl Ways {
         if url.version() == Version::V4 || self.rungs != Rungs::All {
             return Cow::Borrowed(self);
         }
-        Cow::Owned(Self { rungs: Rungs::NativeOnly, ..self.clone() })
+        Cow::Owned(Self { rungs: Rungs::NoSwarm, ..self.clone() })
     }
 
     /// Whether there is anybody who may turn out to be a native peer: somebody who is named, or a

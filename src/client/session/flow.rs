@@ -265,7 +265,8 @@ impl Teller {
         self.told = Some(Instant::now());
         let native = waiting.native.unwrap_or_default();
         let swarm = waiting.swarm.unwrap_or_default();
-        let rate = self.rate(native.received + swarm.received);
+        let legacy = waiting.legacy.unwrap_or_default();
+        let rate = self.rate(native.received + swarm.received + legacy.received);
         let bytes = self.bytes;
         self.session.0.transfers.change(self.id, |transfer| {
             transfer.blocks = waiting.blocks;
@@ -274,6 +275,7 @@ impl Teller {
             transfer.reason = waiting.to_string();
             transfer.blocks_native = native.came;
             transfer.blocks_swarm = swarm.came;
+            transfer.blocks_legacy = legacy.came;
             transfer.native_peers = native.peers;
             transfer.swarm_peers = swarm.peers;
             transfer.received_per_second = rate;

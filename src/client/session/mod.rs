@@ -11,6 +11,7 @@ mod flow;
 mod listings;
 mod proven;
 mod reading;
+pub mod relay;
 mod transfers;
 
 use std::sync::Arc;

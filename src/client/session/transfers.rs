@@ -74,6 +74,8 @@ pub struct Transfer {
     pub blocks_native: u64,
     /// Blocks that came from swarms.
     pub blocks_swarm: u64,
+    /// Blocks that came from legacy nodes (js-offs).
+    pub blocks_legacy: u64,
     /// Bytes a second that come in now.
     pub received_per_second: u64,
     /// Native peers connected.
@@ -132,6 +134,7 @@ impl Table {
             blocks_local: 0,
             blocks_native: 0,
             blocks_swarm: 0,
+            blocks_legacy: 0,
             received_per_second: 0,
             native_peers: 0,
             swarm_peers: 0,
@@ -225,6 +228,7 @@ impl Transfers {
                 transfer.blocks_local = fetched.local;
                 transfer.blocks_native = fetched.native;
                 transfer.blocks_swarm = fetched.swarm;
+                transfer.blocks_legacy = fetched.legacy;
                 if kept {
                     transfer.missing = 0;
                     transfer.bytes_done = transfer.bytes_total.unwrap_or_default();

@@ -51,7 +51,7 @@ function update(node, transfer) {
 
 // Where the blocks came from.
 function sources(node, transfer) {
-	const from = [['the own store', transfer.blocks_local, ''], ['native peers', transfer.blocks_native, ' b'], ['the swarm', transfer.blocks_swarm, ' c']];
+	const from = [['the own store', transfer.blocks_local, ''], ['native peers', transfer.blocks_native, ' b'], ['the swarm', transfer.blocks_swarm, ' c'], ['js-offs', transfer.blocks_legacy, ' d']];
 	const seen = from.map(([, blocks]) => blocks).join();
 	if (node.seen === seen) return;
 	node.seen = seen;
