@@ -20,6 +20,7 @@ use super::signals::Signals;
 struct ShownReady {
     http: Option<String>,
     peers: Option<String>,
+    legacy: Option<String>,
     home: String,
 }
 
@@ -53,11 +54,15 @@ fn say_ready(ready: &Ready, home: String, output: &Output) -> Result<(), CliErro
     let shown = ShownReady {
         http: ready.http.map(|address| format!("http://{address}/")),
         peers: ready.peers.map(|address| address.to_string()),
+        legacy: ready.legacy.map(|address| address.to_string()),
         home,
     };
     match &shown.http {
         None if !output.is_json() => output.remark("no HTTP is served"),
         http => output.result(http.as_deref().unwrap_or_default(), &shown)?,
+    }
+    if let Some(legacy) = &shown.legacy {
+        output.remark(&format!("answering js-offs nodes at {legacy}; legacy id shows our locator"));
     }
     output.remark(&format!("serving {}; stop with Ctrl-C", shown.home));
     if ready.http.is_some_and(|address| !address.ip().is_loopback()) {
@@ -152,6 +157,8 @@ impl From<DaemonError> for CliError {
                 .hint("another program has the port; name another with --listen"),
             DaemonError::Listen { .. } => Self::new(Exit::Failed, error)
                 .hint("another program has the port; name another with --http-listen"),
+            DaemonError::Legacy { .. } => Self::new(Exit::Failed, error)
+                .hint("another program has the port; name another with --legacy-listen"),
             error => Self::new(Exit::Failed, error),
         }
     }

@@ -37,6 +37,7 @@ use crate::client::fetch::Ways;
 use crate::client::{Percent, Settings};
 use crate::id::excerpt;
 use crate::limits::MAX_CONFIG_LEN;
+use crate::limits::legacy::LEGACY_BRIDGE_TIME;
 use crate::peer::front::Limits;
 use crate::swarm::native::NativeOptions;
 use crate::swarm::session::{DhtOptions, Options};
@@ -84,6 +85,14 @@ pub struct Values {
     pub http_listen: SocketAddr,
     /// Names by which browsers may ask besides.
     pub http_hosts: Vec<String>,
+    /// Whether js-offs nodes are answered.
+    pub legacy: bool,
+    /// Where they are.
+    pub legacy_listen: SocketAddr,
+    /// Where the world reaches us, for their sake; what they see by default.
+    pub legacy_address: Option<SocketAddr>,
+    /// How long they wait for a block that is not here; zero: none is brought.
+    pub legacy_bridge: Duration,
     /// How long a fetch waits for anything to come; zero is for ever.
     pub stall: Duration,
     /// How long a fetch may take; zero is for ever.
@@ -111,6 +120,10 @@ impl Default for Values {
             http: true,
             http_listen: (Ipv4Addr::LOCALHOST, 23402).into(),
             http_hosts: Vec::new(),
+            legacy: false,
+            legacy_listen: (Ipv4Addr::UNSPECIFIED, 8200).into(),
+            legacy_address: None,
+            legacy_bridge: LEGACY_BRIDGE_TIME,
             stall: Duration::from_secs(60),
             timeout: Duration::ZERO,
             log: "error,offswarm=warn".to_owned(),

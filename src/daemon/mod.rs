@@ -29,7 +29,7 @@ use crate::supervise::{Board, GaveUp};
 pub use calls::Commands;
 use config::{Config, ConfigError};
 use log::LogFilter;
-use services::Web;
+use services::{BridgePort, Web};
 use socket::{Door, SocketError};
 
 /// How long the port for peers is waited for before others are told where everything is.
@@ -56,6 +56,8 @@ pub struct Ready {
     pub http: Option<SocketAddr>,
     /// Where it listens for peers, if it does yet.
     pub peers: Option<SocketAddr>,
+    /// Where it answers js-offs nodes, if it does.
+    pub legacy: Option<SocketAddr>,
 }
 
 /// Why there is no daemon, or no longer.
@@ -94,6 +96,14 @@ pub enum DaemonError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The port for js-offs nodes is taken or not ours.
+    #[error("cannot answer js-offs nodes on {address}")]
+    Legacy {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A service failed again and again.
     #[error("the daemon gave up")]
     GaveUp(#[from] GaveUp),
@@ -110,6 +120,8 @@ struct Shared {
     started: SystemTime,
     /// Where HTTP is served.
     http: Option<SocketAddr>,
+    /// Where js-offs nodes are answered.
+    legacy: Option<SocketAddr>,
     meter: Arc<Meter>,
     metrics: Arc<Metrics>,
     /// The session, while the store is open.
@@ -138,6 +150,7 @@ struct Opened {
     client: Client,
     door: Door,
     web: Option<Web>,
+    bridge: Option<BridgePort>,
 }
 
 /// A daemon that runs, as its commands see it. Cloning it makes another handle to the same.
@@ -164,6 +177,12 @@ impl Daemon {
     #[must_use]
     pub fn client(&self) -> &Client {
         self.session.client()
+    }
+
+    /// Where it answers js-offs nodes, if it does.
+    #[must_use]
+    pub const fn legacy(&self) -> Option<SocketAddr> {
+        self.shared.legacy
     }
 
     /// What is logged.
@@ -194,6 +213,13 @@ pub async fn run(
     } else {
         None
     };
+    let bridge = if config.values.legacy {
+        let address = config.values.legacy_listen;
+        let bound = services::bind_bridge(address).await;
+        Some(bound.map_err(|source| DaemonError::Legacy { address, source })?)
+    } else {
+        None
+    };
     let shared = Shared {
         home,
         config,
@@ -202,18 +228,19 @@ pub async fn run(
         fault_injection,
         started: SystemTime::now(),
         http: web.as_ref().map(|web| web.address),
+        legacy: bridge.as_ref().map(|bridge| bridge.address),
         meter: Arc::default(),
         metrics: Arc::default(),
         session: watch::Sender::new(None),
         board: watch::Sender::new(None),
     };
-    let supervisor = services::tree(&shared, Opened { client, door, web });
+    let supervisor = services::tree(&shared, Opened { client, door, web, bridge });
     shared.board.send_replace(Some(supervisor.board()));
     let notified = stop.child_token();
     let running = supervisor.run(stop.clone());
     let telling = async {
         let peers = tokio::time::timeout(PEERS_AWAITED, peers(&shared)).await.ok().flatten();
-        ready(&Ready { http: shared.http, peers });
+        ready(&Ready { http: shared.http, peers, legacy: shared.legacy });
         notify::ready(&format!("serving {}", shared.home.display()));
         notify::keep_alive(supervisor.board(), notified.clone()).await;
         stop.cancelled().await;

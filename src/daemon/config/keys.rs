@@ -206,6 +206,54 @@ pub static KEYS: &[Key] = &[
         show: |values| json!(values.http_hosts),
     },
     Key {
+        name: "legacy.enabled",
+        flag: "legacy",
+        kind: Kind::On,
+        about: "Answer js-offs nodes, and bring what they ask for from native nodes and swarms",
+        allowed: "true or false",
+        take: |values, input| input.switch().map(|legacy| values.legacy = legacy),
+        show: |values| json!(values.legacy),
+    },
+    Key {
+        name: "legacy.listen",
+        flag: "legacy-listen",
+        kind: Kind::One("ADDR:PORT"),
+        about: "Where to answer js-offs nodes",
+        allowed: "an address and port, as in \"0.0.0.0:8200\"",
+        take: |values, input| input.read(socket).map(|listen| values.legacy_listen = listen),
+        show: |values| json!(values.legacy_listen),
+    },
+    Key {
+        name: "legacy.address",
+        flag: "legacy-address",
+        kind: Kind::One("ADDR:PORT"),
+        about: "Where the world reaches us, to tell js-offs nodes",
+        allowed: "an address and port, as in \"203.0.113.5:8200\"; without, each node is told the \
+                  address at which it sees us",
+        take: |values, input| {
+            input.read(socket).map(|address| values.legacy_address = Some(address))
+        },
+        show: |values| json!(values.legacy_address),
+    },
+    Key {
+        name: "legacy.bridge_seconds",
+        flag: "legacy-bridge",
+        kind: Kind::One("TIME"),
+        about: "How long a js-offs node waits for a block that is brought from elsewhere, into a \
+                store with a limit; 0: none is brought",
+        allowed: "a number of seconds up to 100, or a time like \"30s\"",
+        take: |values, input| {
+            let patience = input.seconds()?;
+            // js-offs gives up after 120 s.
+            if patience.as_secs() > 100 {
+                return Err("that is longer than 100 seconds".into());
+            }
+            values.legacy_bridge = patience;
+            Ok(())
+        },
+        show: |values| json!(values.legacy_bridge.as_secs_f64()),
+    },
+    Key {
         name: "fetch.stall_seconds",
         flag: "stall",
         kind: Kind::One("TIME"),

@@ -40,7 +40,7 @@ fn every_key_can_be_in_the_file_as_it_is_shown() {
         let value = match key.default() {
             serde_json::Value::Null => match key.name {
                 "store.limit_bytes" => "1".to_owned(),
-                "peers.listen" => "\"0.0.0.0:6881\"".to_owned(),
+                "peers.listen" | "legacy.address" => "\"0.0.0.0:6881\"".to_owned(),
                 _ => "\"1MiB\"".to_owned(),
             },
             // The times are whole seconds.

@@ -9,6 +9,7 @@
 //!    |- native   native peers: the local network, gossip
 //!    |- seeding  announces what the catalog has
 //!    |- meter    rates and the last 15 minutes
+//!    |- legacy   answers js-offs nodes, if that is wanted
 //!    |- commands the socket of the command line
 //!    `- http     gateway, API, page
 //! ```
@@ -17,6 +18,7 @@
 //! with the one that is opened then. Among themselves they do not depend on each other: what needs
 //! swarms waits until they are open, and goes on with others when they were opened anew.
 
+mod legacy;
 mod network;
 mod store;
 mod web;
@@ -27,11 +29,12 @@ use crate::supervise::{Backoff, Intensity, Service, Strategy, Supervisor};
 
 use super::{Opened, Shared};
 
+pub(super) use legacy::{BridgePort, bind as bind_bridge};
 pub(super) use web::{Web, bind, statuses};
 
 /// The tree of services.
 pub(super) fn tree(shared: &Shared, opened: Opened) -> Supervisor {
-    let Opened { client, door, web } = opened;
+    let Opened { client, door, web, bridge } = opened;
     let values = &shared.config.values;
     let drain = values.drain;
     let mut services = Supervisor::new(Strategy::OneForOne)
@@ -47,6 +50,9 @@ pub(super) fn tree(shared: &Shared, opened: Opened) -> Supervisor {
         .service(network::seeding(shared))
         .service(network::meter(shared))
         .service(super::calls::service(shared, door).grace(drain));
+    if let Some(port) = bridge {
+        services = services.service(legacy::bridge(shared, port));
+    }
     if let Some(web) = web {
         services = services.service(web::http(shared, web).grace(drain + Duration::from_secs(2)));
     }
