@@ -4,6 +4,7 @@
 //! so none can be forgotten.
 
 mod dht;
+mod legacy;
 mod native;
 mod pack;
 mod serve;
@@ -28,6 +29,7 @@ use super::exit;
 pub(super) use dht::{
     AnnounceArgs, AskArgs, DhtArgs, DhtCommand, EntryArgs, GetItemArgs, PutItemArgs, ServeArgs,
 };
+pub(super) use legacy::{GatewayCommand, GatewayGetArgs, ImportArgs, LegacyArgs, LegacyCommand};
 pub(super) use native::{NativeFlags, RungArgs};
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
 pub(super) use serve::{ConfigArgs, ConfigCommand, DaemonArgs, LogArgs};
@@ -119,6 +121,8 @@ pub(super) enum Command {
     Repair(RepairArgs),
     /// Carry blocks in and out as packs: files of blocks back to back
     Pack(PackArgs),
+    /// Take over what users of js-offs have
+    Legacy(LegacyArgs),
     /// Look at torrents
     Torrent(TorrentArgs),
     /// Ask the DHT, keep something there, or run a node of it

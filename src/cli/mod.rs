@@ -15,6 +15,7 @@ mod exit;
 mod get;
 mod get_directory;
 mod home;
+mod legacy;
 mod list;
 mod manual;
 mod network;
@@ -105,6 +106,7 @@ async fn run(cli: Cli, output: &Output, signals: &Signals) -> Result<Exit, CliEr
         Command::Check(args) => check::check(&global, &args, output, signals),
         Command::Repair(args) => check::repair(&global, &args, output, signals).await,
         Command::Pack(args) => pack::run(&global, &args.command, output),
+        Command::Legacy(args) => legacy::run(&global, args.command, output, signals).await,
         Command::Torrent(args) => torrent::run(&global, &args.command, output),
         Command::Dht(args) => dht::run(&global, args.command, output, signals).await,
         Command::Serve(_) => Err(CliError::new(Exit::Usage, "a daemon runs no daemon")),

@@ -1,0 +1,23 @@
+//! `offswarm legacy`: what users of js-offs have.
+
+mod gateway;
+mod import;
+
+use super::args::{GatewayCommand, Global, LegacyCommand};
+use super::exit::{CliError, Exit};
+use super::output::Output;
+use super::signals::Signals;
+
+pub(super) async fn run(
+    global: &Global,
+    command: LegacyCommand,
+    output: &Output,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
+    match command {
+        LegacyCommand::Import(args) => import::run(global, &args, output, signals),
+        LegacyCommand::Gateway(args) => match args.command {
+            GatewayCommand::Get(args) => gateway::get(global, &args, output, signals).await,
+        },
+    }
+}
