@@ -92,6 +92,14 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// Whether something came that no node of this protocol says.
+    #[must_use]
+    pub const fn is_violation(&self) -> bool {
+        matches!(self, Self::TooLong { .. } | Self::Message { .. })
+    }
+}
+
 /// An answer, and what it took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {

@@ -110,7 +110,7 @@ impl Contacts {
     /// A peer has answered.
     pub fn answered(&mut self, id: LegacyId, now: Instant) {
         if let Some(contact) = self.all.iter_mut().find(|contact| contact.peer.id == id) {
-            contact.answered = Some(now);
+            (contact.answered, contact.pinged) = (Some(now), Some(now));
         }
     }
 

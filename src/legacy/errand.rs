@@ -47,6 +47,8 @@ struct State {
     picker: Picker,
     sizes: std::collections::HashMap<BlockId, BlockSize>,
     came: u64,
+    /// Blocks that are being stored, and then counted.
+    arriving: usize,
     received: u64,
     arrived: Vec<BlockId>,
     failure: Option<String>,
@@ -90,6 +92,17 @@ impl LegacyErrand {
     pub fn learn(&self, sizes: impl IntoIterator<Item = (BlockId, BlockSize)>) {
         let legacy = sizes.into_iter().filter(|(_, size)| *size != BlockSize::Native);
         self.shared.state().sizes.extend(legacy);
+    }
+
+    /// Waits until those blocks are counted that are in the store because of this.
+    pub async fn counted(&self) {
+        loop {
+            let changed = Arc::clone(&self.shared.changed).notified_owned();
+            if self.shared.state().arriving == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Whether nothing is to be expected of those who are known.
@@ -181,6 +194,8 @@ struct Done {
     job: Job,
     outcome: Outcome,
     received: u64,
+    /// It was being stored.
+    arrived: bool,
     /// It came of the node, and not otherwise.
     came: bool,
     failure: Option<String>,
@@ -213,7 +228,8 @@ fn next(shared: &Shared) -> Option<Job> {
 
 fn settle(shared: &Shared, done: Done) {
     let mut state = shared.state();
-    let Done { job, outcome, received, came, failure } = done;
+    let Done { job, outcome, received, arrived, came, failure } = done;
+    state.arriving -= usize::from(arrived);
     state.received += received;
     state.failure = state.failure.take().or(failure);
     if state.picker.done(&job, outcome, Instant::now()) && came {
@@ -225,7 +241,14 @@ fn settle(shared: &Shared, done: Done) {
 }
 
 async fn perform(shared: Arc<Shared>, job: Job) -> Done {
-    let here = Done { job, outcome: Outcome::Here, received: 0, came: false, failure: None };
+    let here = Done {
+        job,
+        outcome: Outcome::Here,
+        received: 0,
+        arrived: false,
+        came: false,
+        failure: None,
+    };
     // It may have come of somebody else since it was wanted.
     if matches!(shared.store.presence(&job.id), Ok(Presence::Held)) {
         return here;
@@ -235,7 +258,8 @@ async fn perform(shared: Arc<Shared>, job: Job) -> Done {
         Ok(Answered { answer, received }) => (answer, received),
         Err(error) => {
             tracing::debug!(node = %job.peer, "no answer of a legacy node: {error}");
-            return Done { outcome: Outcome::Silent, ..here };
+            let outcome = if error.is_violation() { Outcome::Wrong } else { Outcome::Silent };
+            return Done { outcome, ..here };
         }
     };
     let done = Done { received, ..here };
@@ -256,6 +280,8 @@ async fn perform(shared: Arc<Shared>, job: Job) -> Done {
 }
 
 async fn kept(shared: Arc<Shared>, block: Block, done: Done) -> Done {
+    shared.state().arriving += 1;
+    let done = Done { arrived: true, ..done };
     let kept = spawn_blocking(move || shared.keep(&block)).await;
     let failure = match kept {
         Ok(Ok(())) => return Done { outcome: Outcome::Here, came: true, ..done },

@@ -27,6 +27,7 @@ mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;
 mod legacy;
+mod legacy_rpc;
 mod limits;
 mod memory;
 mod metainfo_corpus;

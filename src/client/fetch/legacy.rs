@@ -54,6 +54,11 @@ impl LegacyRung {
         self.errand.want(&ids) as u64
     }
 
+    /// Waits until those blocks are counted that are in the store because of this.
+    pub(super) async fn counted(&self) {
+        self.errand.counted().await;
+    }
+
     pub(super) fn unwant(&self, ids: &[BlockId]) {
         self.errand.unwant(ids);
     }

@@ -233,7 +233,7 @@ impl Client {
         let slots = Slots::new(swarms, url, candidates, asks_swarms);
         let mut task = Task::new(self, url, ways, stop, swarms, (survey, slots));
         let end = task.run(watch).await;
-        swarms.natives().counted().await;
+        tokio::join!(swarms.natives().counted(), task.counted());
         task.look_at_sources();
         let (native, legacy) = (task.native_status(), task.legacy_status());
         let (asked, info, came) = (task.asked(), task.slots.info(), task.slots.status().came);

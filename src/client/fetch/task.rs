@@ -308,6 +308,7 @@ impl<'a> Task<'a> {
         // Asked before the survey: what comes during it has not been seen by it, and more may have
         // to be wanted because of it.
         let mut wanted = self.slots.wanted()?;
+        let legacy_hopeless = self.legacy.as_ref().is_none_or(LegacyRung::is_hopeless);
         self.survey = self.client.survey(self.url)?;
         let (wants, ranges) = self.ways.wants(self.url);
         self.plan = self.client.plan(self.url, ranges.as_deref(), &self.survey)?;
@@ -323,7 +324,7 @@ impl<'a> Task<'a> {
             // What is new has to be looked at once more.
             self.hopeless = new == 0 && native.is_hopeless();
         }
-        wanted += self.want_of_legacy();
+        wanted += self.want_of_legacy(legacy_hopeless);
         if self.slots.has_begun() {
             self.numbers = self.plan.known.iter().map(|(number, id)| (*id, *number)).collect();
             let part = self.part();
@@ -335,15 +336,20 @@ impl<'a> Task<'a> {
     }
 
     /// Wants of legacy nodes what is their part, once it is their turn: how many blocks are new.
-    fn want_of_legacy(&mut self) -> u64 {
-        self.legacy_hopeless = true;
+    fn want_of_legacy(&mut self, hopeless_before: bool) -> u64 {
         let part = if self.share == Share::Nothing { Plan::default() } else { self.part() };
-        let Some(legacy) = &mut self.legacy else { return 0 };
+        let Some(legacy) = &mut self.legacy else {
+            self.legacy_hopeless = true;
+            return 0;
+        };
         if self.share == Share::Nothing && !legacy.has_begun() {
+            // Its turn comes, unless the others bring all.
+            self.legacy_hopeless = false;
             return 0;
         }
         let new = legacy.want(&self.survey, &part.known);
-        self.legacy_hopeless = new == 0 && legacy.is_hopeless();
+        // What came during the survey has not been seen by it.
+        self.legacy_hopeless = new == 0 && hopeless_before && legacy.is_hopeless();
         new
     }
 
@@ -365,6 +371,13 @@ impl<'a> Task<'a> {
         }
         if let Some(legacy) = &mut self.legacy {
             legacy.look();
+        }
+    }
+
+    /// Waits until all blocks are counted that came of legacy nodes.
+    pub(super) async fn counted(&mut self) {
+        if let Some(legacy) = &self.legacy {
+            legacy.counted().await;
         }
     }
 

@@ -1,0 +1,1 @@
+//! `offswarm legacy peer`, `ask` and `id`, and a daemon that answers.
