@@ -29,7 +29,10 @@ use super::exit;
 pub(super) use dht::{
     AnnounceArgs, AskArgs, DhtArgs, DhtCommand, EntryArgs, GetItemArgs, PutItemArgs, ServeArgs,
 };
-pub(super) use legacy::{GatewayCommand, GatewayGetArgs, ImportArgs, LegacyArgs, LegacyCommand};
+pub(super) use legacy::{
+    BlockArgs, GatewayCommand, GatewayGetArgs, IdArgs, ImportArgs, LegacyArgs, LegacyAskArgs,
+    LegacyCommand, PeerCommand, Question,
+};
 pub(super) use native::{NativeFlags, RungArgs};
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
 pub(super) use serve::{ConfigArgs, ConfigCommand, DaemonArgs, LogArgs};

@@ -1,7 +1,9 @@
 //! `offswarm legacy`: what users of js-offs have.
 
+mod ask;
 mod gateway;
 mod import;
+mod peer;
 
 use super::args::{GatewayCommand, Global, LegacyCommand};
 use super::exit::{CliError, Exit};
@@ -19,5 +21,8 @@ pub(super) async fn run(
         LegacyCommand::Gateway(args) => match args.command {
             GatewayCommand::Get(args) => gateway::get(global, &args, output, signals).await,
         },
+        LegacyCommand::Peer(args) => peer::run(global, &args.command, output).await,
+        LegacyCommand::Ask(args) => ask::run(global, &args, output).await,
+        LegacyCommand::Id(args) => peer::id(global, &args, output),
     }
 }

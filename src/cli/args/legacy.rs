@@ -1,10 +1,16 @@
 //! The arguments of `offswarm legacy`.
 
+mod network;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::Patience;
+
+pub(in crate::cli) use network::{
+    AskArgs as LegacyAskArgs, BlockArgs, IdArgs, PeerArgs, PeerCommand, Question,
+};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LegacyArgs {
@@ -22,6 +28,16 @@ pub(in crate::cli) enum LegacyCommand {
     Import(ImportArgs),
     /// Get files by HTTP from nodes of other OFF programs
     Gateway(GatewayArgs),
+    /// Name the nodes of js-offs that are asked for blocks
+    Peer(PeerArgs),
+    /// Ask a node of js-offs
+    ///
+    /// Exits with 4 if it does not answer or does not have it, with 5 if it answers nonsense.
+    Ask(LegacyAskArgs),
+    /// Show our id in the network of js-offs, as a locator if it is known where we are
+    ///
+    /// It is made once and stays the same. js-offs takes the locator as a bootstrap peer.
+    Id(IdArgs),
 }
 
 #[derive(Debug, Args)]

@@ -132,11 +132,9 @@ async fn a_block_is_kept_only_within_the_hosting_policy() {
     let store = &all[with("js-store", &all)[0]];
     let value = bytes_of(&fields(&bytes_of(&fields(&store.request), 5).unwrap()), 2).unwrap();
     let hosting = Percent::new(50).unwrap_or_default();
-    for (limit, host_share, status) in [
-        (None, Percent::ZERO, 2),
-        (Some(1 << 30), Percent::ZERO, 2),
-        (Some(1 << 30), hosting, 1),
-    ] {
+    for (limit, host_share, status) in
+        [(None, Percent::ZERO, 2), (Some(1 << 30), Percent::ZERO, 2), (Some(1 << 30), hosting, 1)]
+    {
         let folder = tempfile::tempdir().unwrap();
         let client = client(folder.path(), &Settings { limit, host_share });
         let us = peer_of(&store.told["response"]["from"]);
@@ -154,7 +152,8 @@ async fn a_block_is_found_in_its_own_class_only() {
     let client = client(folder.path(), &Settings::default());
     let (id, bytes) = blocks("mini").swap_remove(0);
     client.store().put(&Block::check(id, bytes.into()).unwrap()).unwrap();
-    let bridge = Answering::as_node(client, offswarm::id::LegacyId::from_bytes([1; 32]), None).await;
+    let bridge =
+        Answering::as_node(client, offswarm::id::LegacyId::from_bytes([1; 32]), None).await;
     for (class, found) in [(1, 2), (2, 1), (3, 2)] {
         let payload = node::find_value(class, id.as_bytes());
         let answered = bridge.exchange(&node::request(3, &from(), Some(&payload))).await;

@@ -18,7 +18,10 @@ const CLASSES: [(u64, &str); 3] = [(1, "block"), (2, "mini"), (3, "nano")];
 fn full(seed: u8, habit: Habit) -> Node {
     let node = Node::start(seed, habit, Duration::ZERO);
     for (class, name) in CLASSES {
-        node.has(class, blocks(name).into_iter().map(|(id, bytes)| (id.as_bytes().to_vec(), bytes)));
+        node.has(
+            class,
+            blocks(name).into_iter().map(|(id, bytes)| (id.as_bytes().to_vec(), bytes)),
+        );
     }
     node
 }
