@@ -29,6 +29,8 @@ use rand::Rng;
 use crate::id::{BlockId, ID_LEN};
 use crate::limits::BLOCK_LEN;
 
+use super::carriage::Carriage;
+
 /// Bytes of a block: one native size, three of the legacy program js-offs (v0.1.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BlockSize {
@@ -98,6 +100,9 @@ pub enum WrongBlock {
         /// Bytes found.
         len: usize,
     },
+    /// A slot of a torrent or pack has bytes behind the block that are not zero.
+    #[error("the bytes behind the block are not zero")]
+    Padding,
     /// The bytes have another SHA-256.
     #[error("the contents of block {expected} hash to {found}")]
     Contents {
@@ -134,11 +139,9 @@ impl Block {
     /// Takes a native block from a torrent piece whose SHA-1 was right. A piece names no block
     /// id, so this is the one way in that computes the id instead of comparing it: what it admits
     /// is what the torrent's maker published, and it is found again only by who asks for that id.
+    /// For blocks of js-offs see [`Carriage::unload`].
     pub fn from_piece(contents: Bytes) -> Result<Self, WrongBlock> {
-        if contents.len() != BLOCK_LEN {
-            return Err(WrongBlock::Length { len: contents.len() });
-        }
-        Ok(Self::noise(contents, BlockSize::Native))
+        Carriage::Whole.unload(contents)
     }
 
     /// A fresh randomizer.

@@ -1,6 +1,6 @@
 //! The content of an OFF torrent: blocks of the store, in the torrent's order.
 //!
-//! Piece `i` is block `i`, or a run of blocks (see [`mapping`]). To serve, the ids of all blocks
+//! Piece `i` is block `i`, or a run of blocks (see [`mapping`]), as the blocks are [carried](Carriage). To serve, the ids of all blocks
 //! are known. To download, some are: those of the descriptor that is here already, and those that
 //! have come. A piece whose blocks' ids are all known is checked against these alone, which is
 //! one hash instead of two; any other against the info dict, and then its blocks' ids are new.
@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use crate::catalog::{Catalog, CatalogError, Priority};
 use crate::id::{BlockId, PieceHash, PieceHasher};
 use crate::limits::{BLOCK_LEN, SAVE_WINDOW_BLOCKS};
-use crate::off::Block;
+use crate::off::{Block, Carriage, WrongBlock};
 use crate::peer::bits::Bits;
 use crate::peer::content::{Content, Verdict};
 use crate::peer::message::HashRange;
@@ -44,6 +44,7 @@ pub struct BlockContent {
     store: Arc<dyn BlockStore>,
     pieces: Pieces,
     info: Bytes,
+    carriage: Carriage,
     blocks: Blocks,
     /// The Merkle tree of a version 2 torrent, made when somebody asks for hashes of it.
     layers: OnceLock<Option<Layers>>,
@@ -85,20 +86,27 @@ impl BlockContent {
     #[must_use]
     pub fn served(
         store: Arc<dyn BlockStore>,
-        order: Vec<BlockId>,
+        (order, carriage): (Vec<BlockId>, Carriage),
         info: Bytes,
         plant: Option<Plant>,
         priority: Priority,
     ) -> Self {
         let pieces = cut(order.len() as u64);
-        Self { plant, priority, ..Self::new(store, pieces, info, Blocks::Known(order)) }
+        Self { plant, priority, ..Self::new(store, pieces, info, carriage, Blocks::Known(order)) }
     }
 
-    fn new(store: Arc<dyn BlockStore>, pieces: Pieces, info: Bytes, blocks: Blocks) -> Self {
+    fn new(
+        store: Arc<dyn BlockStore>,
+        pieces: Pieces,
+        info: Bytes,
+        carriage: Carriage,
+        blocks: Blocks,
+    ) -> Self {
         Self {
             store,
             pieces,
             info,
+            carriage,
             blocks,
             layers: OnceLock::new(),
             plant: None,
@@ -114,7 +122,7 @@ impl BlockContent {
         store: Arc<dyn BlockStore>,
         catalog: Arc<Catalog>,
         info: Info,
-        first: Option<BlockId>,
+        (carriage, first): (Carriage, Option<BlockId>),
         known: impl IntoIterator<Item = (u64, BlockId)>,
     ) -> Result<Self, Failure> {
         let blocks = info.blocks()?;
@@ -132,7 +140,7 @@ impl BlockContent {
             ids: RwLock::new(ids),
             unsaved: Mutex::default(),
         };
-        Ok(Self::new(store, cut(blocks), raw, Blocks::Coming(Box::new(coming))))
+        Ok(Self::new(store, cut(blocks), raw, carriage, Blocks::Coming(Box::new(coming))))
     }
 
     /// Blocks of the torrent.
@@ -216,7 +224,7 @@ impl BlockContent {
     fn restore(&self, order: &[BlockId], piece: u32, parts: &[Bytes]) -> Result<bool, StoreError> {
         let ids =
             self.blocks_of(piece).filter_map(|number| order.get(usize::try_from(number).ok()?));
-        let blocks = ids.zip(joined(parts)).map(|(id, contents)| Block::check(*id, contents));
+        let blocks = ids.zip(joined(parts)).map(|(id, slot)| self.carriage.check(*id, slot));
         let Ok(blocks) = blocks.collect::<Result<Vec<_>, _>>() else { return Ok(false) };
         for block in &blocks {
             let is_new = self.store.put(block)?;
@@ -234,31 +242,44 @@ impl BlockContent {
             return Ok(Verdict::Wrong);
         }
         let mut added = Vec::new();
-        for ((number, expected), contents) in numbers.zip(expected).zip(joined(parts)) {
-            let Ok(block) = Block::from_piece(contents) else { return Ok(Verdict::Wrong) };
+        for ((number, expected), slot) in numbers.zip(expected).zip(joined(parts)) {
             let first = coming.first.filter(|_| number == 0);
-            let id = block.id();
-            if let Some(other) = expected.or(first).filter(|other| *other != id) {
-                if !coming.is_right(piece, parts) {
-                    return Ok(Verdict::Wrong);
-                }
+            let block = match self.unload(number, expected.or(first), slot) {
+                Ok(block) => block,
                 // The peer gave what the torrent promises, so it is the torrent that lies.
-                let why = match number {
-                    0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
-                    _ => format!(
-                        "its block {number} is {id} where the OFF URL has {other}: the torrent is \
-                         forged, or the link has a wrong key"
-                    ),
-                };
-                return Err(NotOff(why).into());
-            }
+                Err(lie) if coming.is_right(piece, parts) => return Err(lie.into()),
+                Err(_) => return Ok(Verdict::Wrong),
+            };
             let is_new = self.store.put(&block)?;
             self.came.fetch_add(u64::from(is_new), Ordering::Relaxed);
-            added.push((number, id));
+            added.push((number, block.id()));
         }
         coming.learn(added.iter().copied());
         coming.save(&*self.store, added, SAVE_WINDOW_BLOCKS)?;
         Ok(Verdict::Right)
+    }
+
+    /// Takes a block out of its slot, or says what is wrong with it.
+    fn unload(&self, number: u64, expected: Option<BlockId>, slot: Bytes) -> Result<Block, NotOff> {
+        let len = self.carriage.block_size().len();
+        let block = self.carriage.unload(slot).map_err(|error| {
+            NotOff(match error {
+                WrongBlock::Padding => format!(
+                    "the bytes behind its block {number} are not zero, as they are where blocks \
+                     have {len} bytes"
+                ),
+                other => format!("of its block {number}, {other}"),
+            })
+        })?;
+        let id = block.id();
+        let Some(other) = expected.filter(|other| *other != id) else { return Ok(block) };
+        Err(NotOff(match number {
+            0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
+            _ => format!(
+                "its block {number} is {id} where the OFF URL has {other}: the torrent is \
+                 forged, or the link has a wrong key"
+            ),
+        }))
     }
 }
 
@@ -296,7 +317,7 @@ impl Content for BlockContent {
     fn block(&self, number: u64) -> Option<Bytes> {
         let id = self.id(number)?;
         match self.store.get(&id) {
-            Ok(block) => block.map(|block| block.bytes().clone()),
+            Ok(block) => block.as_ref().and_then(Block::slot),
             Err(error) => {
                 tracing::warn!(%id, "cannot serve a block: {error}");
                 None

@@ -120,6 +120,9 @@ impl From<PublishError> for Failure {
             PublishError::Incomplete { .. } => {
                 failure.hint("fetch the OFF URL first: POST /api/fetch")
             }
+            PublishError::ShortBlocks { .. } | PublishError::MixedBlocks { .. } => {
+                failure.hint("offswarm convert --to v4 puts it in blocks that fill a torrent")
+            }
             _ => failure,
         }
     }
