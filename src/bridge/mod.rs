@@ -7,11 +7,11 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | Ping, Find_Node, Ping_Storage | as js-offs |
-//! | Find_Value | the block; one that is not here is [brought](crate::client::session::relay), if it may be, within a deadline; else the peers closest to it |
+//! | Ping, `Find_Node`, `Ping_Storage` | as js-offs |
+//! | `Find_Value` | the block; one that is not here is [brought](crate::client::session::relay), if it may be, within a deadline; else the peers closest to it |
 //! | Store | Success if the hosting policy keeps the block; what is not as long as its class is refused |
 //! | Random | among blocks drawn at random the one closest to whoever asks that its filter does not have |
-//! | Ping_Value | Success; of a block that is not here, the end of the connection without a word: js-offs deletes blocks whose peers answer at all |
+//! | `Ping_Value` | Success; of a block that is not here, the end of the connection without a word: js-offs deletes blocks whose peers answer at all |
 //!
 //! Whatever cannot be answered is the end of the connection, too; js-offs would leave it open. Bounds are in
 //! [`limits::legacy`](crate::limits::legacy).

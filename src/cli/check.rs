@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::client::Client;
+use crate::client::fetch::Fetched;
 use crate::client::upkeep::Hurt;
 
 use super::args::{CheckArgs, Global, RepairArgs};
@@ -140,7 +141,7 @@ pub(super) async fn repair(
         tokio::task::block_in_place(|| client.find_damage(url))?;
         let fetched = fetch(&client, url, &ways, output, signals.stop()).await;
         let is_whole = fetched.is_ok();
-        let blocks_fetched = fetched.as_ref().map_or(0, |fetched| fetched.came());
+        let blocks_fetched = fetched.as_ref().map_or(0, Fetched::came);
         match fetched {
             Ok(_) => healed += 1,
             Err(error) if error.exit == Exit::Interrupted => return Err(error),

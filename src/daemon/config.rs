@@ -85,14 +85,8 @@ pub struct Values {
     pub http_listen: SocketAddr,
     /// Names by which browsers may ask besides.
     pub http_hosts: Vec<String>,
-    /// Whether js-offs nodes are answered.
-    pub legacy: bool,
-    /// Where they are.
-    pub legacy_listen: SocketAddr,
-    /// Where the world reaches us, for their sake; what they see by default.
-    pub legacy_address: Option<SocketAddr>,
-    /// How long they wait for a block that is not here; zero: none is brought.
-    pub legacy_bridge: Duration,
+    /// How js-offs nodes are answered.
+    pub legacy: LegacyValues,
     /// How long a fetch waits for anything to come; zero is for ever.
     pub stall: Duration,
     /// How long a fetch may take; zero is for ever.
@@ -101,6 +95,26 @@ pub struct Values {
     pub log: String,
     /// How long what is under way may go on at the end.
     pub drain: Duration,
+}
+
+/// How js-offs nodes are answered.
+#[derive(Debug, Clone, Copy)]
+pub struct LegacyValues {
+    /// Whether they are.
+    pub enabled: bool,
+    /// Where.
+    pub listen: SocketAddr,
+    /// Where the world reaches us, for their sake; what they see by default.
+    pub address: Option<SocketAddr>,
+    /// How long they wait for a block that is not here; zero: none is brought.
+    pub bridge: Duration,
+}
+
+impl Default for LegacyValues {
+    fn default() -> Self {
+        let listen = (Ipv4Addr::UNSPECIFIED, 8200).into();
+        Self { enabled: false, listen, address: None, bridge: LEGACY_BRIDGE_TIME }
+    }
 }
 
 impl Default for Values {
@@ -120,10 +134,7 @@ impl Default for Values {
             http: true,
             http_listen: (Ipv4Addr::LOCALHOST, 23402).into(),
             http_hosts: Vec::new(),
-            legacy: false,
-            legacy_listen: (Ipv4Addr::UNSPECIFIED, 8200).into(),
-            legacy_address: None,
-            legacy_bridge: LEGACY_BRIDGE_TIME,
+            legacy: LegacyValues::default(),
             stall: Duration::from_secs(60),
             timeout: Duration::ZERO,
             log: "error,offswarm=warn".to_owned(),

@@ -213,8 +213,8 @@ pub async fn run(
     } else {
         None
     };
-    let bridge = if config.values.legacy {
-        let address = config.values.legacy_listen;
+    let bridge = if config.values.legacy.enabled {
+        let address = config.values.legacy.listen;
         let bound = services::bind_bridge(address).await;
         Some(bound.map_err(|source| DaemonError::Legacy { address, source })?)
     } else {

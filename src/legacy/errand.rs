@@ -232,7 +232,7 @@ fn settle(shared: &Shared, done: Done) {
     state.arriving -= usize::from(arrived);
     state.received += received;
     state.failure = state.failure.take().or(failure);
-    if state.picker.done(&job, outcome, Instant::now()) && came {
+    if state.picker.done(&job, &outcome, Instant::now()) && came {
         state.came += 1;
         state.arrived.push(job.id);
     }

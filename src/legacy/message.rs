@@ -265,9 +265,9 @@ pub enum Answer {
     Success,
     /// No, and nothing else.
     Failure,
-    /// To Find_Node.
+    /// To `Find_Node`.
     Nodes(Vec<LegacyPeer>),
-    /// To Find_Value: the block.
+    /// To `Find_Value`: the block.
     Value {
         /// The size of the block.
         size: BlockSize,
@@ -276,7 +276,7 @@ pub enum Answer {
         /// What is said to be its bytes.
         data: Bytes,
     },
-    /// To Find_Value: it is not there.
+    /// To `Find_Value`: it is not there.
     Elsewhere {
         /// The size of the block.
         size: BlockSize,
@@ -292,7 +292,7 @@ pub enum Answer {
         /// Its bytes.
         value: Bytes,
     },
-    /// To Ping_Storage: percent.
+    /// To `Ping_Storage`: percent.
     Capacity(f32),
 }
 

@@ -184,11 +184,11 @@ impl Picker {
     }
 
     /// Says what came of a call. `true` if the block is wanted no more because it is here.
-    pub fn done(&mut self, job: &Job, outcome: Outcome, now: Instant) -> bool {
+    pub fn done(&mut self, job: &Job, outcome: &Outcome, now: Instant) -> bool {
         self.calls = self.calls.saturating_sub(1);
         let Some(node) = self.nodes.get_mut(job.node) else { return false };
         node.in_flight = node.in_flight.saturating_sub(1);
-        match &outcome {
+        match outcome {
             Outcome::Silent => {
                 node.silent += 1;
                 node.rests_until = Some(now + PAUSE * 2_u32.pow((node.silent - 1).min(6)));
@@ -200,17 +200,17 @@ impl Picker {
             }
         }
         let given_up = node.given_up;
-        if let Outcome::Elsewhere(told, by) = &outcome {
+        if let Outcome::Elsewhere(told, by) = outcome {
             let by = *by;
             self.add_nodes(told.iter().filter(|peer| may_dial_told(peer.external, by)).copied());
         }
-        let is_here = outcome == Outcome::Here;
+        let is_here = *outcome == Outcome::Here;
         if is_here {
             return self.unwant(&job.id);
         }
         if let Some(wish) = self.wishes.get_mut(&job.id) {
             wish.in_flight = false;
-            if outcome != Outcome::Silent {
+            if *outcome != Outcome::Silent {
                 wish.asked |= bit(job.node);
             }
         }
@@ -235,7 +235,9 @@ impl Picker {
         self.ready.clear();
         self.unclaimed.clear();
         let ids: Vec<BlockId> = self.wishes.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.queue(id));
+        for id in ids {
+            self.queue(id);
+        }
     }
 
     /// Nodes that are asked, a bit each.

@@ -25,7 +25,9 @@ use crate::program::{Place, noise};
 impl Daemon {
     /// One that may be made to fail.
     fn faulty(place: &Place, home: &str) -> Self {
-        Self::spawn(place.command(home, ["serve", "--json", "--fault-injection"]))
+        let serve = ["serve", "--json", "--fault-injection", "--legacy", "--legacy-listen"];
+        let serve = serve.into_iter().chain(["127.0.0.1:0"]);
+        Self::spawn(place.command(home, serve))
     }
 
     fn at(&self, path: &str) -> String {
@@ -106,7 +108,9 @@ fn each_service_comes_back_from_a_panic_and_takes_no_other_with_it() {
         .iter()
         .map(|service| service["name"].as_str().unwrap().to_owned())
         .collect();
-    for name in ["store", "peers", "native", "seeding", "meter", "commands", "http"] {
+    let names = ["store", "peers", "native", "seeding", "meter", "legacy", "commands", "http"];
+    let locator = place.run("home", ["legacy", "id"]).ok().stdout();
+    for name in names {
         assert!(all.iter().any(|other| other == name), "{all:?}");
     }
     for name in &all {
@@ -129,6 +133,7 @@ fn each_service_comes_back_from_a_panic_and_takes_no_other_with_it() {
         wait_for("it serves", || daemon.get(&url, &place.path("out")) == Some(noise(300_000)));
         wait_for("it takes commands", || place.run("home", ["stat", &url]).0.status.success());
     }
+    place.run("other", ["legacy", "ask", locator.trim(), "ping"]).ok();
     let ready = curl(["-o", "/dev/null", "-w", "%{http_code}", &daemon.at("/readyz")]).output();
     assert_eq!(String::from_utf8(ready.unwrap().stdout).unwrap(), "200");
     assert_eq!(daemon.signal("TERM"), Some(0));

@@ -25,6 +25,7 @@ mod common;
 
 mod announces;
 mod aria2;
+mod bridge;
 mod clients;
 mod journey;
 mod krpc;

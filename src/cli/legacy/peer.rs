@@ -135,7 +135,7 @@ pub(super) fn id(global: &Global, args: &IdArgs, output: &Output) -> Result<Exit
     let id = client.legacy_id()?;
     let listening = global.env.daemon().and_then(crate::daemon::Daemon::legacy);
     let known = listening.filter(|address| !address.ip().is_unspecified());
-    let address = args.address.or(global.values()?.legacy_address).or(known);
+    let address = args.address.or(global.values()?.legacy.address).or(known);
     let locator =
         address.map(|address| LegacyPeer { id, external: address, internal: address }.locator());
     let shown = ShownId { id, locator, answering: listening.is_some() };

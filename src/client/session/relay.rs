@@ -28,7 +28,7 @@ use crate::limits::relay::{
     RELAY_AHEAD, RELAY_GRACE, RELAY_IDLE, RELAY_JOIN, RELAY_SEARCH, RELAY_SHARE, RELAY_TORRENTS,
     RELAYED_AT_ONCE, SOUGHT_AGAIN, SOUGHT_KEPT,
 };
-use crate::off::{Block, BlockSize, Version};
+use crate::off::{Block, BlockSize, Carriage, Version};
 use crate::source::{BlockSource, SourceStatus};
 use crate::store::Presence;
 use crate::swarm::native::Looking;
@@ -55,11 +55,14 @@ struct Inner {
     works: Mutex<HashMap<BlockId, Arc<Work>>>,
     /// Descriptors that were looked for, or blocks that are none, and when.
     sought: Mutex<LruCache<BlockId, Instant>>,
-    listed: Mutex<Option<(Instant, Arc<HashMap<BlockId, Listed>>)>>,
+    listed: Mutex<Option<(Instant, Arc<List>)>>,
     places: Semaphore,
     stop: CancellationToken,
     _stop: DropGuard,
 }
+
+/// Torrents by the descriptors of the URLs that they carry.
+type List = HashMap<BlockId, Listed>;
 
 /// A torrent of the catalog that carries a URL of version 3.
 #[derive(Debug, Clone)]
@@ -163,8 +166,8 @@ impl Relay {
     /// Whether something that is under way may bring a block. What is, goes on because of that.
     fn may_carry(&self, id: BlockId) -> bool {
         let works: Vec<_> = locked(&self.0.works).values().cloned().collect();
-        // Not `any`: each is told that it is asked for.
-        works.iter().fold(false, |may, work| work.may_bring(id) || may)
+        // Each is told that it is asked for.
+        works.iter().filter(|work| work.may_bring(id)).count() > 0
     }
 
     /// Looks for a descriptor of this id, unless it is no descriptor, or was looked for lately.
@@ -201,7 +204,7 @@ impl Relay {
     }
 
     /// The torrents of the catalog that carry URLs of version 3, by descriptor; read in the background.
-    fn listed(&self) -> impl Future<Output = Arc<HashMap<BlockId, Listed>>> + Send + use<> {
+    fn listed(&self) -> impl Future<Output = Arc<List>> + Send + use<> {
         let inner = Arc::downgrade(&self.0);
         async move {
             let Some(inner) = inner.upgrade() else { return Arc::default() };
@@ -235,7 +238,7 @@ const fn may_give(status: SourceStatus, is_claimed: bool) -> bool {
     status.prospects > 0 || status.in_flight > 0 || (status.peers > 0 && is_claimed)
 }
 
-fn list(session: &Session) -> HashMap<BlockId, Listed> {
+fn list(session: &Session) -> List {
     let client = session.client();
     let urls = client.known_urls();
     let urls = urls.inspect_err(|error| tracing::warn!("the catalog cannot be read: {error}"));
@@ -305,12 +308,11 @@ struct Carry<'a> {
 
 impl Carry<'_> {
     /// Finds a torrent and brings its blocks as long as they are asked for: whether there was one.
-    async fn run(&self, listed: impl Future<Output = Arc<HashMap<BlockId, Listed>>>) -> bool {
+    async fn run(&self, listed: impl Future<Output = Arc<List>>) -> bool {
         let descriptor = self.work.descriptor;
         // Who holds its blocks may be a native node, and gives them one by one.
         let looking = self.swarms.look_for_natives(Some(descriptor));
-        // Only blocks that fill a piece are in torrents.
-        if self.size == BlockSize::LegacyBlock {
+        if Carriage::of(self.size).is_some() {
             if let Some(Listed { infohash, trackers }) = listed.await.get(&descriptor)
                 && self.carry(*infohash, trackers).await
             {
@@ -350,8 +352,10 @@ impl Carry<'_> {
             tokio::task::block_in_place(|| self.work.learn(&self.session));
             !locked(&self.work.state).ids.is_empty()
         };
+        // Without a DHT nobody else turns up.
+        let may_turn_up = self.swarms.dht().is_some();
         let mut searched = pin!(searched(looking));
-        while !is_here() {
+        while !is_here() && may_turn_up {
             tokio::select! {
                 () = searched.as_mut() => break,
                 () = sleep(TICK) => {}
@@ -366,6 +370,7 @@ impl Carry<'_> {
     /// Brings the blocks of a torrent as long as they are asked for: whether it is the right one.
     async fn carry(&self, infohash: InfoHash, trackers_told: &[String]) -> bool {
         let Some(limit) = self.session.client().limit() else { return false };
+        let Some(carriage) = Carriage::of(self.size) else { return false };
         let max_blocks = limit / BLOCK_LEN as u64 / RELAY_SHARE;
         let remembered = self.session.client().catalog().info_dict(infohash).ok().flatten();
         let wanted = Wanted {
@@ -376,6 +381,7 @@ impl Carry<'_> {
                 descriptor: Some(self.work.descriptor),
                 ..Sources::default()
             },
+            carriage,
             max_blocks,
             first: Some(self.work.descriptor),
             known: vec![(0, self.work.descriptor)],

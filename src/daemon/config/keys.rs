@@ -211,8 +211,8 @@ pub static KEYS: &[Key] = &[
         kind: Kind::On,
         about: "Answer js-offs nodes, and bring what they ask for from native nodes and swarms",
         allowed: "true or false",
-        take: |values, input| input.switch().map(|legacy| values.legacy = legacy),
-        show: |values| json!(values.legacy),
+        take: |values, input| input.switch().map(|legacy| values.legacy.enabled = legacy),
+        show: |values| json!(values.legacy.enabled),
     },
     Key {
         name: "legacy.listen",
@@ -220,8 +220,8 @@ pub static KEYS: &[Key] = &[
         kind: Kind::One("ADDR:PORT"),
         about: "Where to answer js-offs nodes",
         allowed: "an address and port, as in \"0.0.0.0:8200\"",
-        take: |values, input| input.read(socket).map(|listen| values.legacy_listen = listen),
-        show: |values| json!(values.legacy_listen),
+        take: |values, input| input.read(socket).map(|listen| values.legacy.listen = listen),
+        show: |values| json!(values.legacy.listen),
     },
     Key {
         name: "legacy.address",
@@ -231,9 +231,9 @@ pub static KEYS: &[Key] = &[
         allowed: "an address and port, as in \"203.0.113.5:8200\"; without, each node is told the \
                   address at which it sees us",
         take: |values, input| {
-            input.read(socket).map(|address| values.legacy_address = Some(address))
+            input.read(socket).map(|address| values.legacy.address = Some(address))
         },
-        show: |values| json!(values.legacy_address),
+        show: |values| json!(values.legacy.address),
     },
     Key {
         name: "legacy.bridge_seconds",
@@ -248,10 +248,10 @@ pub static KEYS: &[Key] = &[
             if patience.as_secs() > 100 {
                 return Err("that is longer than 100 seconds".into());
             }
-            values.legacy_bridge = patience;
+            values.legacy.bridge = patience;
             Ok(())
         },
-        show: |values| json!(values.legacy_bridge.as_secs_f64()),
+        show: |values| json!(values.legacy.bridge.as_secs_f64()),
     },
     Key {
         name: "fetch.stall_seconds",

@@ -36,15 +36,15 @@ pub(super) fn bridge(shared: &Shared, port: BridgePort) -> Service {
             let client = session.client().clone();
             let id = spawn_blocking(move || client.legacy_id()).await??;
             let values = &shared.config.values;
-            let external = values.legacy_address;
+            let external = values.legacy.address;
             let ourselves = Ourselves { id, port: port.address.port(), external };
             let place = session.client().take_legacy_place(ourselves);
-            if values.limit.is_none() && !values.legacy_bridge.is_zero() {
+            if values.limit.is_none() && !values.legacy.bridge.is_zero() {
                 tracing::warn!(
                     "js-offs nodes get what is here only: nothing is brought into a store without a limit"
                 );
             }
-            let bounds = Bounds { patience: values.legacy_bridge, ..Bounds::default() };
+            let bounds = Bounds { patience: values.legacy.bridge, ..Bounds::default() };
             Ok(bridge::serve(listener, session, &place, bounds, context.stop).await?)
         }
     })

@@ -52,16 +52,16 @@ fn calls_spread_over_the_nodes_and_no_block_is_asked_for_twice() {
 fn what_one_does_not_have_is_asked_of_those_whom_it_names() {
     let (mut picker, now) = (picker(&[1], 1), Instant::now());
     let job = picker.next(now).unwrap();
-    assert!(!picker.done(&job, Outcome::Elsewhere(vec![peer(1), peer(2)], BY), now));
+    assert!(!picker.done(&job, &Outcome::Elsewhere(vec![peer(1), peer(2)], BY), now));
     let job = picker.next(now).unwrap();
     assert_eq!(job.peer, peer(2));
-    picker.done(&job, Outcome::Elsewhere(vec![peer(1)], BY), now);
+    picker.done(&job, &Outcome::Elsewhere(vec![peer(1)], BY), now);
     assert_eq!(picker.next(now), None);
     assert_eq!(picker.unclaimed().collect::<Vec<_>>(), [block(0)]);
     picker.add_nodes([peer(3)]);
     assert_eq!(picker.unclaimed().count(), 0);
     let job = picker.next(now).unwrap();
-    assert!(picker.done(&job, Outcome::Here, now));
+    assert!(picker.done(&job, &Outcome::Here, now));
     assert_eq!(picker.wanted(), 0);
 }
 
@@ -71,7 +71,7 @@ fn a_stranger_cannot_make_us_dial_our_own_network() {
     let job = picker.next(now).unwrap();
     let address = "127.0.0.1:8200".parse().unwrap();
     let inside = LegacyPeer { external: address, internal: address, ..peer(2) };
-    picker.done(&job, Outcome::Elsewhere(vec![inside], BY), now);
+    picker.done(&job, &Outcome::Elsewhere(vec![inside], BY), now);
     assert_eq!(picker.nodes(), [1, 1, 0]);
 }
 
@@ -79,7 +79,7 @@ fn a_stranger_cannot_make_us_dial_our_own_network() {
 fn a_liar_is_asked_no_more_and_others_are() {
     let (mut picker, now) = (picker(&[1, 2], 1), Instant::now());
     let job = picker.next(now).unwrap();
-    picker.done(&job, Outcome::Wrong, now);
+    picker.done(&job, &Outcome::Wrong, now);
     let next = picker.next(now).unwrap();
     assert_ne!(next.node, job.node);
     picker.want(block(7), BlockSize::LegacyNano);
@@ -92,17 +92,17 @@ fn the_silent_are_asked_again_later_and_then_no_more() {
     let (mut picker, mut now) = (picker(&[1], 4), Instant::now());
     let first = jobs(&mut picker, now);
     assert_eq!(first.len(), 4);
-    picker.done(&first[0], Outcome::Silent, now);
+    picker.done(&first[0], &Outcome::Silent, now);
     assert_eq!(picker.next(now), None);
     assert_eq!(picker.wakes_after(now), Some(now + PAUSE));
     now += PAUSE;
     // The others are still under way.
     assert_eq!(picker.next(now), None);
     for job in &first[1..3] {
-        picker.done(job, Outcome::Silent, now);
+        picker.done(job, &Outcome::Silent, now);
     }
     assert!(picker.unclaimed().next().is_none());
-    picker.done(&first[3], Outcome::Silent, now);
+    picker.done(&first[3], &Outcome::Silent, now);
     assert_eq!(picker.unclaimed().count(), 4, "it is given up");
     assert_eq!(picker.nodes(), [1, 0, 0]);
 }
@@ -112,13 +112,13 @@ fn a_node_that_answers_again_is_forgiven() {
     let (mut picker, mut now) = (picker(&[1], 9), Instant::now());
     let [first, ..] = jobs(&mut picker, now)[..] else { panic!("no job") };
     for _ in 0..3 {
-        picker.done(&first, Outcome::Silent, now);
+        picker.done(&first, &Outcome::Silent, now);
         now += PAUSE * 8;
     }
-    assert!(picker.done(&first, Outcome::Here, now));
+    assert!(picker.done(&first, &Outcome::Here, now));
     let [next, ..] = jobs(&mut picker, now)[..] else { panic!("no job") };
     for _ in 0..3 {
-        picker.done(&next, Outcome::Silent, now);
+        picker.done(&next, &Outcome::Silent, now);
     }
     assert_eq!(picker.nodes(), [1, 1, 0], "three times in a row are not enough");
 }
@@ -137,7 +137,7 @@ fn what_is_unwanted_while_it_is_asked_for_is_forgotten() {
     let (mut picker, now) = (picker(&[1], 1), Instant::now());
     let job = picker.next(now).unwrap();
     assert!(picker.unwant(&job.id));
-    assert!(!picker.done(&job, Outcome::Elsewhere(Vec::new(), BY), now));
+    assert!(!picker.done(&job, &Outcome::Elsewhere(Vec::new(), BY), now));
     assert_eq!((picker.wanted(), picker.unclaimed().count(), picker.calls()), (0, 0, 0));
 }
 
@@ -170,7 +170,7 @@ proptest::proptest! {
             if outcome != Outcome::Silent {
                 proptest::prop_assert!(answered.insert((job.node, job.id)));
             }
-            here += u32::from(picker.done(&job, outcome, now));
+            here += u32::from(picker.done(&job, &outcome, now));
         }
         proptest::prop_assert_eq!(picker.calls(), 0);
         proptest::prop_assert_eq!(here as usize + picker.wanted(), blocks as usize);
