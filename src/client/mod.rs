@@ -20,6 +20,7 @@ pub mod hosting;
 mod library;
 pub mod link;
 pub mod pack;
+pub mod pipe;
 pub mod popularity;
 pub mod publish;
 pub mod put;
