@@ -182,8 +182,8 @@ impl LegacyCache {
         // Whether it is a folder that may be read shows here; a path may end in `.`.
         fs::read_dir(path).map_err(failed(path))?;
         let whole = path.canonicalize().map_err(failed(path))?;
-        let named = [path.file_name(), whole.file_name()].into_iter().flatten();
-        if let Some(size) = named.filter_map(class_of).next() {
+        let mut named = [path.file_name(), whole.file_name()].into_iter().flatten();
+        if let Some(size) = named.find_map(class_of) {
             return Ok(Self { folders: vec![(path.to_owned(), size)], odd: Vec::new() });
         }
         for place in [path.to_owned(), path.join(HOME)] {
@@ -271,12 +271,10 @@ impl Import<'_> {
     fn take(&mut self, block: &Block) -> Result<(), ImportError> {
         let is_new = self.client.store.put(block).map_err(|source| self.broken(source))?;
         let bytes = block.contents().len();
-        self.count(|taken| match is_new {
-            true => {
-                taken.new += 1;
-                taken.bytes += bytes as u64;
-            }
-            false => taken.here += 1,
+        self.count(|taken| {
+            taken.new += u64::from(is_new);
+            taken.here += u64::from(!is_new);
+            taken.bytes += if is_new { bytes as u64 } else { 0 };
         });
         self.read += bytes as u64;
         (self.tell)(Told::Read(self.read));

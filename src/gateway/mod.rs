@@ -191,8 +191,8 @@ impl Node {
         let (node, url) = (name(&self.base), wanted.url());
         let at = wanted.at(&self.base);
         let silent = |_| {
-            let (node, waited) = (node.clone(), self.silence);
-            GatewayError::Silent { node, waited, got: 0, wanted: url.length() }
+            let (node, wanted) = (node.clone(), url.length());
+            GatewayError::Silent { node, waited: self.silence, got: 0, wanted }
         };
         let sent = timeout(self.silence, self.client.get(at).send()).await.map_err(silent)?;
         let response = sent.map_err(|source| {
