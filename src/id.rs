@@ -230,6 +230,40 @@ impl FileHasher {
     }
 }
 
+/// How a program makes the id of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileHash {
+    /// As we and js-offs do.
+    Sha256,
+    /// As OFFS does, whose OFF URLs look the same.
+    Blake3,
+}
+
+/// Tells whether a stream that comes piecewise has an id that a program of either kind has made.
+#[derive(Debug, Clone, Default)]
+pub struct EitherFileHasher {
+    sha256: FileHasher,
+    blake3: blake3::Hasher,
+}
+
+impl EitherFileHasher {
+    /// Adds the next bytes of the stream.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.blake3.update(bytes);
+    }
+
+    /// What makes this id of everything added, if anything does.
+    #[must_use]
+    pub fn check(self, id: FileId) -> Option<FileHash> {
+        if self.sha256.finish() == id {
+            return Some(FileHash::Sha256);
+        }
+        let found = FileId(*self.blake3.finalize().as_bytes());
+        (found == id).then_some(FileHash::Blake3)
+    }
+}
+
 impl InfoHash {
     /// The infohash of an info dict, over its bytes as they were received.
     #[must_use]
@@ -392,6 +426,28 @@ mod tests {
             data_encoding::HEXLOWER.encode(FileId::of_nothing().as_bytes()),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
+    }
+
+    #[test]
+    fn tells_by_which_hash_a_stream_has_its_id() {
+        // Of "abc", by FIPS 180-4 and by the test vectors of BLAKE3's authors.
+        for (hash, id) in [
+            (
+                Some(FileHash::Sha256),
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
+            (
+                Some(FileHash::Blake3),
+                "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
+            ),
+            (None, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d86"),
+        ] {
+            let mut hasher = EitherFileHasher::default();
+            hasher.update(b"a");
+            hasher.update(b"bc");
+            let id = data_encoding::HEXLOWER.decode(id.as_bytes()).unwrap();
+            assert_eq!(hasher.check(FileId::from_slice(&id).unwrap()), hash);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! | words | [`id`], [`limits`], [`address`] |
 //! | formats | [`off`], [`bencode`] |
 //! | holders | [`store`], [`catalog`], [`source`], [`supervise`] |
-//! | network | [`torrent`], [`peer`], [`krpc`] |
+//! | network | [`torrent`], [`peer`], [`krpc`], [`gateway`] |
 //! | swarm | [`swarm`] |
 //! | client | [`client`] |
 //! | front ends | [`http`] |
@@ -30,7 +30,8 @@
 //!   only a [`Block`](off::Block), and a `Block` comes only from a check against an id, from a
 //!   torrent piece, from encoding or from fresh randomness. Storing plaintext does not compile.
 //! * HTTP servers that strangers name are asked only through [`swarm::guard`], which keeps them
-//!   from sending us to our own machine or network.
+//!   from sending us to our own machine or network. [`gateway`] asks only the node that the user
+//!   names, whatever an OFF URL or a redirect says.
 //! * Only the catalog and the index of the store name the database, only the drivers of `peer` and
 //!   its door touch a peer's socket, only `krpc::driver` that of the DHT, only `cli::output`
 //!   prints.
@@ -64,6 +65,7 @@ pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod daemon;
+pub mod gateway;
 pub mod http;
 pub mod id;
 pub mod krpc;

@@ -271,11 +271,12 @@ impl From<StoreError> for CliError {
     }
 }
 
-fn store_exit(error: &StoreError) -> Exit {
+pub(super) fn store_exit(error: &StoreError) -> Exit {
     if error.is_corruption() { Exit::Integrity } else { Exit::Failed }
 }
 
-fn full_disk_hint(error: &StoreError) -> Vec<String> {
+/// What to try when a store or its disk is full.
+pub(super) fn full_disk_hint(error: &StoreError) -> Vec<String> {
     let hint = match error {
         StoreError::Full { .. } => "raise --limit, or unpin or rm something",
         error if error.is_disk_full() => {

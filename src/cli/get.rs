@@ -94,7 +94,8 @@ pub(super) async fn run(
         Some(path) if path.as_os_str() == "-" => None,
         _ => Some(Target::choose(
             global,
-            &args,
+            args.output.as_deref(),
+            args.force,
             name.unwrap_or(url.name()),
             &url.file().to_string(),
         )?),
@@ -301,8 +302,8 @@ pub(super) fn read_torrent(global: &Global, path: &Path) -> Result<Metainfo, Cli
 }
 
 /// The file that a stream goes to.
-struct Target {
-    path: PathBuf,
+pub(super) struct Target {
+    pub(super) path: PathBuf,
     /// Where that is.
     place: PathBuf,
     overwrite: bool,
@@ -324,16 +325,18 @@ impl From<CliError> for Written {
 }
 
 impl Target {
-    fn choose(
+    /// The file that `--output` names, else that with the name in the URL.
+    pub(super) fn choose(
         global: &Global,
-        args: &GetArgs,
+        output: Option<&Path>,
+        force: bool,
         name: &str,
         fallback: &str,
     ) -> Result<Self, CliError> {
         let own = PathBuf::from(name::safe(name, fallback));
-        let (path, chosen) = match &args.output {
+        let (path, chosen) = match output {
             Some(path) if global.env.at(path).is_dir() => (path.join(own), false),
-            Some(path) => (path.clone(), true),
+            Some(path) => (path.to_owned(), true),
             None => (own, false),
         };
         let place = global.env.at(&path);
@@ -350,7 +353,7 @@ impl Target {
             let why = format!("{} is not a folder", folder.display());
             return Err(CliError::failed(attempt, why));
         }
-        let overwrite = chosen || args.force;
+        let overwrite = chosen || force;
         if !overwrite && place.symlink_metadata().is_ok() {
             return Err(CliError::failed(format!("cannot write {}", path.display()), "it exists")
                 .hint("name another file with --output, or overwrite it with --force"));
@@ -366,23 +369,55 @@ impl Target {
         output: &Output,
         signals: &Signals,
     ) -> Result<(), Written> {
+        let mut sink = self.begin()?;
+        decode(client, url, sink.writer(), output, signals)?;
+        Ok(self.keep(sink, url.is_executable())?)
+    }
+
+    /// Opens what the stream is written to before everything is right.
+    pub(super) fn begin(&self) -> Result<Sink, CliError> {
         let path = &self.place;
-        let shown = self.path.display();
-        let failed = |error| CliError::failed(format!("cannot write {shown}"), error);
-        if self.special {
-            let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(failed)?;
-            decode(client, url, &mut file, output, signals)?;
-            return Ok(());
+        let sink = if self.special {
+            std::fs::OpenOptions::new().write(true).open(path).map(Sink::Special)
+        } else {
+            temporary(path).map(Sink::Beside)
+        };
+        sink.map_err(|error| self.failed(error))
+    }
+
+    /// Gives the file its name.
+    pub(super) fn keep(&self, sink: Sink, executable: bool) -> Result<(), CliError> {
+        let Sink::Beside(file) = sink else { return Ok(()) };
+        if executable {
+            make_executable(file.as_file()).map_err(|error| self.failed(error))?;
         }
-        let mut file = temporary(path).map_err(failed)?;
-        decode(client, url, &mut file, output, signals)?;
-        if url.is_executable() {
-            make_executable(file.as_file()).map_err(failed)?;
-        }
-        file.as_file().sync_all().map_err(failed)?;
+        file.as_file().sync_all().map_err(|error| self.failed(error))?;
+        let path = &self.place;
         let named = if self.overwrite { file.persist(path) } else { file.persist_noclobber(path) };
-        named.map_err(|error| failed(error.error))?;
+        named.map_err(|error| self.failed(error.error))?;
         Ok(())
+    }
+
+    /// It could not be written.
+    pub(super) fn failed(&self, error: io::Error) -> CliError {
+        CliError::failed(format!("cannot write {}", self.path.display()), error)
+    }
+}
+
+/// What a stream is written to.
+pub(super) enum Sink {
+    /// A device or a pipe.
+    Special(std::fs::File),
+    /// A file that is gone unless it is kept.
+    Beside(NamedTempFile),
+}
+
+impl Sink {
+    pub(super) fn writer(&mut self) -> &mut (dyn Write + Send) {
+        match self {
+            Self::Special(file) => file,
+            Self::Beside(file) => file,
+        }
     }
 }
 

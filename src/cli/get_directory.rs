@@ -32,7 +32,7 @@ pub(super) async fn run(
     output: &Output,
     signals: &Signals,
 ) -> Result<Exit, CliError> {
-    let target = choose(global, args, url)?;
+    let target = choose(global, args.output.as_deref(), url)?;
     let place = global.env.at(&target);
     let client = global.client()?;
     let mut total = Fetched::default();
@@ -61,16 +61,20 @@ pub(super) async fn run(
 }
 
 /// The folder to make. None that exists is changed.
-fn choose(global: &Global, args: &GetArgs, url: &OffUrl) -> Result<PathBuf, CliError> {
+pub(super) fn choose(
+    global: &Global,
+    output: Option<&Path>,
+    url: &OffUrl,
+) -> Result<PathBuf, CliError> {
     let stem = url.name().strip_suffix(directory::EXTENSION).unwrap_or(url.name());
     let own = name::safe(stem, &url.file().to_string());
-    let target = match &args.output {
+    let target = match output {
         Some(path) if path.as_os_str() == "-" => {
             return Err(CliError::new(Exit::Usage, "a folder cannot go to standard output")
                 .hint("name a folder with --output, or list its files with ls"));
         }
         Some(path) if global.env.at(path).is_dir() => path.join(own),
-        Some(path) => path.clone(),
+        Some(path) => path.to_owned(),
         None => own.into(),
     };
     if global.env.at(&target).symlink_metadata().is_ok() {

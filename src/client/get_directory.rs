@@ -9,6 +9,7 @@ use std::io::{self, BufWriter};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::MAX_DIRECTORY_LEN;
@@ -70,46 +71,30 @@ impl Client {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Written, GetError> {
         let directory = self.directory(url)?;
-        let beside = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = tempfile::Builder::new()
-            .prefix(".offswarm-")
-            .suffix(".part")
-            .permissions(Permissions::from_mode(FOLDER_MODE))
-            .tempdir_in(beside.unwrap_or(Path::new(".")))
-            .map_err(at(target))?;
+        let tree = NewTree::begin(target)?;
         let mut written = Written::default();
         for entry in directory.entries() {
             if stop.is_cancelled() {
                 return Err(GetError::Stopped);
             }
             let before = written.bytes;
-            self.write_entry(entry, folder.path(), &mut |bytes| progress(before + bytes))?;
+            self.write_entry(entry, &tree, &mut |bytes| progress(before + bytes))?;
             written.files += u64::from(entry.url.is_some());
             written.bytes += entry.url.map_or(0, OffUrl::length);
         }
-        if target.symlink_metadata().is_ok() {
-            return Err(at(target)(io::ErrorKind::AlreadyExists.into()));
-        }
-        fs::rename(folder.path(), target).map_err(at(target))?;
-        // There is nothing left to clean up.
-        let _ = folder.keep();
+        tree.keep()?;
         Ok(written)
     }
 
     fn write_entry(
         &self,
         entry: Entry<'_>,
-        folder: &Path,
+        tree: &NewTree,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), GetError> {
-        let place = folder.join(entry.safe_path());
-        let Some(url) = entry.url else {
-            return make_folder(&place).map_err(at(&place));
+        let (Some((place, file)), Some(url)) = (tree.make(entry)?, entry.url) else {
+            return Ok(());
         };
-        if let Some(parent) = place.parent() {
-            make_folder(parent).map_err(at(parent))?;
-        }
-        let file = make_file(&place, url.is_executable()).map_err(at(&place))?;
         // No sync of each file: thousands would take minutes, and the store still has the blocks.
         match self.read(url, &mut BufWriter::new(file), progress) {
             Err(GetError::Read(source)) => {
@@ -119,6 +104,52 @@ impl Client {
             Err(GetError::Write(source)) => Err(GetError::File { path: place, source }),
             other => other,
         }
+    }
+}
+
+/// A tree that is being written. Dropped before it is kept, nothing of it is left.
+pub(super) struct NewTree {
+    folder: TempDir,
+    target: PathBuf,
+}
+
+impl NewTree {
+    /// Begins one beside `target`.
+    pub(super) fn begin(target: &Path) -> Result<Self, GetError> {
+        let beside = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = tempfile::Builder::new()
+            .prefix(".offswarm-")
+            .suffix(".part")
+            .permissions(Permissions::from_mode(FOLDER_MODE))
+            .tempdir_in(beside.unwrap_or(Path::new(".")))
+            .map_err(at(target))?;
+        Ok(Self { folder, target: target.to_owned() })
+    }
+
+    /// Makes an empty folder, or a file with the folders above it: where it is.
+    pub(super) fn make(&self, entry: Entry<'_>) -> Result<Option<(PathBuf, File)>, GetError> {
+        let place = self.folder.path().join(entry.safe_path());
+        let Some(url) = entry.url else {
+            make_folder(&place).map_err(at(&place))?;
+            return Ok(None);
+        };
+        if let Some(parent) = place.parent() {
+            make_folder(parent).map_err(at(parent))?;
+        }
+        let file = make_file(&place, url.is_executable()).map_err(at(&place))?;
+        Ok(Some((place, file)))
+    }
+
+    /// Gives the tree, now that it is whole, its name.
+    pub(super) fn keep(self) -> Result<(), GetError> {
+        let Self { folder, target } = self;
+        if target.symlink_metadata().is_ok() {
+            return Err(at(&target)(io::ErrorKind::AlreadyExists.into()));
+        }
+        fs::rename(folder.path(), &target).map_err(at(&target))?;
+        // There is nothing left to clean up.
+        let _ = folder.keep();
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
 //! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs and the whole store [`pack`] and
-//! [`shards`]; for directories [`put_directory`], [`put_tree`] and [`get_directory`]; for what others
+//! [`shards`]; for what js-offs has [`import`] and [`gateway`]; for directories [`put_directory`], [`put_tree`] and [`get_directory`]; for what others
 //! push to us and say of their blocks [`hosting`] and [`popularity`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
@@ -13,14 +13,17 @@ mod digests;
 mod engaged;
 mod error;
 pub mod fetch;
+pub mod gateway;
 pub mod get;
 pub mod get_directory;
 mod home;
 pub mod hosting;
+pub mod import;
 pub mod legacy;
 mod library;
 pub mod link;
 pub mod pack;
+pub mod pipe;
 pub mod popularity;
 pub mod publish;
 pub mod put;

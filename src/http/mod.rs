@@ -17,7 +17,6 @@ mod gateway;
 mod guard;
 mod page;
 mod patience;
-mod pipe;
 mod putting;
 mod server;
 

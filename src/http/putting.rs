@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
+use crate::client::pipe::PipeWriter;
 use crate::client::put_directory::{PutDirectory, Skipped};
 use crate::client::session::{PutTicket, Session};
 use crate::client::{PublishError, put::Put};
@@ -19,7 +20,6 @@ use crate::torrent::magnet::Magnet;
 
 use super::fault::{Fault, with_causes};
 use super::patience::Stalled;
-use super::pipe::PipeWriter;
 
 /// The name that whoever puts something gives the transfer.
 const TRANSFER: HeaderName = HeaderName::from_static("offswarm-transfer");

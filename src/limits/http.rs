@@ -1,4 +1,4 @@
-//! The bounds of our own HTTP server.
+//! The bounds of our own HTTP server, and of asking that of another OFF program.
 
 use std::time::Duration;
 
@@ -51,3 +51,10 @@ pub const MAX_FORM_GAP: usize = 1 << 20;
 
 /// Bytes of a form that are still read when nobody wants them any more.
 pub const MAX_FORM_REST: usize = 64 << 20;
+
+/// How long the HTTP port of another OFF program may take to accept a connection.
+pub const NODE_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may be silent where the user has set no limit: within a folder of a million files
+/// somebody has to give up some time.
+pub const NODE_SILENCE: Duration = Duration::from_secs(24 * 3600);

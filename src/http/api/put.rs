@@ -21,11 +21,11 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::pipe::{PipeReader, pipe};
 use crate::client::put::PutOptions;
 use crate::client::session::{PutTicket, Session};
 use crate::http::Context;
 use crate::http::fault::Fault;
-use crate::http::pipe::{PipeReader, pipe};
 use crate::http::putting::{PutAnswer, broken, conclude, give_up, transfer_name};
 use crate::id::excerpt;
 use crate::limits::http::{MAX_FORM_FILES, MAX_FORM_GAP, MAX_FORM_REST};

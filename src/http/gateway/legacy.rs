@@ -17,13 +17,13 @@ use axum::body::Body;
 use axum::extract::State;
 use headers::HeaderMap;
 
+use crate::client::pipe::PipeReader;
 use crate::client::put::PutOptions;
 use crate::off::url::ORIGIN;
 use crate::off::{BlockSize, OffUrl, Version};
 
 use super::super::context::Context;
 use super::super::fault::Fault;
-use super::super::pipe::PipeReader;
 use super::put::{How, store};
 
 /// Bytes of the longest `server-address`: the longest name of a host, and a port.

@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use hyper::header::{ACCEPT, HeaderValue, LOCATION};
 use hyper::{StatusCode, Uri};
 
+use crate::client::pipe::{PipeReader, pipe};
 use crate::client::put::PutOptions;
 use crate::client::put_directory::content_type_of;
 use crate::client::session::{PutTicket, Session};
@@ -18,7 +19,6 @@ use crate::off::OffUrl;
 
 use super::super::context::Context;
 use super::super::fault::Fault;
-use super::super::pipe::{PipeReader, pipe};
 use super::super::putting::{PutAnswer, conclude, give_up, pour, transfer_name};
 use super::legacy::Announced;
 use super::target::name_in;

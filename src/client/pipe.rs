@@ -1,4 +1,4 @@
-//! A body on its way from a connection to a put, which reads it on a thread of its own.
+//! Bytes on their way from a connection to a put, which reads them on a thread of its own.
 //!
 //! It ends well only when somebody says so: if the writer is dropped, because the client is gone
 //! or the program stops, the reader fails, and with it the put.
@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use crate::limits::http::BODY_PARTS_AHEAD;
 
 /// A pipe that holds a few parts.
-pub(super) fn pipe() -> (PipeWriter, PipeReader) {
+#[must_use]
+pub fn pipe() -> (PipeWriter, PipeReader) {
     let (sender, receiver) = mpsc::channel(BODY_PARTS_AHEAD);
     (PipeWriter(sender), PipeReader { receiver, current: Bytes::new(), ended: false })
 }
@@ -23,28 +24,28 @@ enum Part {
 }
 
 /// Where the parts of a body go in.
-pub(super) struct PipeWriter(mpsc::Sender<Part>);
+pub struct PipeWriter(mpsc::Sender<Part>);
 
 impl PipeWriter {
     /// Waits for room. `false` if nobody reads any more.
-    pub(super) async fn send(&self, bytes: Bytes) -> bool {
+    pub async fn send(&self, bytes: Bytes) -> bool {
         self.0.send(Part::Bytes(bytes)).await.is_ok()
     }
 
     /// Says that this was all of it.
-    pub(super) async fn finish(self) {
+    pub async fn finish(self) {
         // Whoever reads no more has a reason of its own.
         let _ = self.0.send(Part::End).await;
     }
 
     /// Says why there is no more of it.
-    pub(super) async fn fail(self, error: io::Error) {
+    pub async fn fail(self, error: io::Error) {
         let _ = self.0.send(Part::Broken(error)).await;
     }
 }
 
 /// Where they come out. Must not be read on a thread that runs async tasks.
-pub(super) struct PipeReader {
+pub struct PipeReader {
     receiver: mpsc::Receiver<Part>,
     current: Bytes,
     ended: bool,
