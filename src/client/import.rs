@@ -313,7 +313,10 @@ fn read_block(path: &Path, size: BlockSize) -> Result<Block, Flaw> {
     check_length(read as u64, wanted)?;
     Block::check(id, contents.into()).map_err(|wrong| match wrong {
         WrongBlock::Contents { found, .. } => Flaw::Contents { found },
-        WrongBlock::Length { len } => Flaw::Long { found: len as u64, wanted },
+        // Its length was checked.
+        WrongBlock::Length { .. } | WrongBlock::Padding => {
+            Flaw::Long { found: read as u64, wanted }
+        }
     })
 }
 
