@@ -15,10 +15,10 @@
 //! | words | [`id`], [`limits`], [`address`] |
 //! | formats | [`off`], [`bencode`] |
 //! | holders | [`store`], [`catalog`], [`source`], [`supervise`] |
-//! | network | [`torrent`], [`peer`], [`krpc`], [`gateway`] |
+//! | network | [`torrent`], [`peer`], [`krpc`], [`legacy`], [`gateway`] |
 //! | swarm | [`swarm`] |
 //! | client | [`client`] |
-//! | front ends | [`http`] |
+//! | front ends | [`http`], [`bridge`] |
 //! | program | [`daemon`] |
 //! | tool | [`cli`] |
 //!
@@ -51,7 +51,8 @@
 //! announce torrent, descriptor -> infohash, record -> DHT
 //! fetch    store? -> plan -> native peers, block by block -> check -> store
 //!          if they miss or are slow: torrent (known, or by a record in the DHT) -> pieces from peers
-//!          and web seeds -> check -> store
+//!          and web seeds -> check -> store; js-offs nodes, for blocks of their sizes
+//! relay    a js-offs node asks -> store? -> native nodes; a descriptor -> torrent -> pieces -> check -> store
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
 //! read     store? -> else take part in the URL's fetch, which follows its readers -> bytes as they come
 //! ```
