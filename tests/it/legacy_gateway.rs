@@ -73,9 +73,9 @@ fn js_offs_node(place: &Place) -> Node {
         let mut body = Vec::new();
         let kind = if raw { "text/json" } else { url.content_type() };
         match client.read(&url, &mut body, &mut |_| {}) {
-            Ok(()) => Answer::chunked("200 OK", kind, body),
+            Ok(()) => Answer::chunked("200 OK", kind, &body),
             // As js-offs does.
-            Err(_) => Answer::chunked("200 OK", kind, Vec::new()),
+            Err(_) => Answer::chunked("200 OK", kind, &[]),
         }
     })
 }
@@ -131,6 +131,9 @@ fn a_folder_of_js_offs_comes_with_all_its_files() {
         get(&place, "home", &format!("{url}/none"), node.address(), &["-o", "x"])
             .exits(4)
             .says(["the directory has no file at \"none\""]);
+        // The second time it goes into the folder, where it is then.
+        let inside = get(&place, "home", url, node.address(), &["-o", &out]).ok().stdout();
+        assert!(inside.starts_with(&format!("{out}/")), "{inside}");
         get(&place, "home", url, node.address(), &["-o", &out]).exits(1).says(["it exists"]);
         folders += 1;
     }
@@ -146,17 +149,17 @@ fn failures() -> Vec<(&'static str, Answer, i32, &'static str)> {
     let with = |more: &str, body: &[u8]| [head(more).as_bytes(), body].concat();
     let page = b"<html>Error".to_vec();
     vec![
-        ("short", Answer::chunked("200 OK", "text/plain", right[..999].into()), 4, "sent 999 of 5000"),
-        ("empty", Answer::chunked("200 OK", "text/plain", vec![]), 4, "sent 0 of 5000 bytes"),
+        ("short", Answer::chunked("200 OK", "text/plain", &right[..999]), 4, "sent 999 of 5000"),
+        ("empty", Answer::chunked("200 OK", "text/plain", &[]), 4, "sent 0 of 5000 bytes"),
         ("until the end", Answer::Whole(with("", &right[..10])), 4, "sent 10 of 5000 bytes"),
         ("endless", Answer::Endless, 5, "more than the 5000 bytes"),
-        ("one too many", Answer::chunked("200 OK", "a/b", noise(LEN + 1)), 5, "more than the 5000"),
+        ("one too many", Answer::chunked("200 OK", "a/b", &noise(LEN + 1)), 5, "more than the 5000"),
         ("declares more", Answer::Whole(with("Content-Length: 5001\r\n", &right)), 5, "more than"),
         ("declares less", Answer::Whole(with("Content-Length: 4999\r\n", &right)), 4, "sent 4999 of"),
-        ("wrong bytes", Answer::chunked("200 OK", "a/b", wrong), 5, "neither SHA-256 nor BLAKE3"),
-        ("unknown", Answer::chunked("404 Not Found", "text/html", page.clone()), 4, "status 404"),
-        ("fails", Answer::chunked("500 Oh", "text/html", page), 1, "status 500"),
-        ("a part", Answer::chunked("206 Partial Content", "a/b", right.clone()), 1, "status 206"),
+        ("wrong bytes", Answer::chunked("200 OK", "a/b", &wrong), 5, "neither SHA-256 nor BLAKE3"),
+        ("unknown", Answer::chunked("404 Not Found", "text/html", &page), 4, "status 404"),
+        ("fails", Answer::chunked("500 Oh", "text/html", &page), 1, "status 500"),
+        ("a part", Answer::chunked("206 Partial Content", "a/b", &right), 1, "status 206"),
         ("elsewhere", Answer::Whole(
             b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n".into(),
         ), 1, "redirects to another address"),
@@ -196,7 +199,7 @@ fn standard_output_gets_the_last_part_only_if_all_is_right() {
     let right = noise(300_000);
     let url = url_of(&right, &sha256(&right), "a");
     let node = |body: Vec<u8>| {
-        let answer = Answer::chunked("200 OK", "text/plain", body);
+        let answer = Answer::chunked("200 OK", "text/plain", &body);
         Node::start(move |_| answer.clone())
     };
     let good = get(&place, "home", &url, node(right.clone()).address(), &["-o", "-"]).ok();
@@ -238,7 +241,7 @@ fn patience_and_addresses_are_the_users() {
 fn only_the_named_node_is_asked() {
     let place = Place::new();
     let (other, right) = (Node::start(|_| Answer::Endless), noise(LEN));
-    let node = Node::start(move |_| Answer::chunked("200 OK", "text/plain", noise(LEN)));
+    let node = Node::start(move |_| Answer::chunked("200 OK", "text/plain", &noise(LEN)));
     let url =
         url_of(&right, &sha256(&right), "a.txt").replace("http://localhost:23402", other.address());
     let proxy = [
@@ -266,13 +269,13 @@ fn offs_names_files_by_blake3() {
     let right = noise(LEN);
     let id = bs58::encode(blake3::hash(&right).as_bytes()).into_string();
     let url = url_of(&right, &id, "a.txt");
-    let node = Node::start(|_| Answer::chunked("200 OK", "text/plain", noise(LEN)));
+    let node = Node::start(|_| Answer::chunked("200 OK", "text/plain", &noise(LEN)));
     let ran = get(&place, "home", &url, node.address(), &["--json"]).ok();
     assert_eq!(serde_json::from_str::<Value>(&ran.stdout()).unwrap()["verified"], "blake3");
     let ran = get(&place, "home", &url, node.address(), &["--force"]).ok();
     ran.says(["5000 bytes, verified by BLAKE3 (OFFS)"]);
     assert!(fs::read(place.path("a.txt")).unwrap() == right);
-    let wrong = Node::start(|_| Answer::chunked("200 OK", "text/plain", vec![7; LEN]));
+    let wrong = Node::start(|_| Answer::chunked("200 OK", "text/plain", &vec![7; LEN]));
     get(&place, "home", &url, wrong.address(), &["-o", "x"]).exits(5);
     assert!(!place.path("x").exists());
 }
@@ -282,7 +285,7 @@ fn what_is_put_as_it_comes_is_got_again() {
     let place = Place::new();
     let right = noise(400_000);
     let url = url_of(&right, &sha256(&right), "a.txt");
-    let answer = Answer::chunked("200 OK", "text/plain", right.clone());
+    let answer = Answer::chunked("200 OK", "text/plain", &right);
     let node = Node::start(move |_| answer.clone());
     for (more, key) in [(&["--put"] as &[_], "k="), (&["--put", "--plain"], "")] {
         let put = get(&place, "home", &url, node.address(), more).ok().stdout();
@@ -308,13 +311,13 @@ fn directory_node(list: &Value, wrong: bool) -> (Node, String) {
     let url = url_of(&list, &sha256(&list), "d.ofd").replace("text/plain", "offsystem/directory");
     let node = Node::start(move |path| {
         if path.ends_with(".ofd?ofd=raw") {
-            return Answer::chunked("200 OK", "text/json", list.clone());
+            return Answer::chunked("200 OK", "text/json", &list);
         }
         let mut body = noise(OffUrl::parse(path).unwrap().length() as usize);
         if wrong && path.ends_with("/b") {
             body[0] ^= 1;
         }
-        Answer::chunked("200 OK", "text/plain", body)
+        Answer::chunked("200 OK", "text/plain", &body)
     });
     (node, url)
 }

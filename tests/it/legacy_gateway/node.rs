@@ -24,7 +24,7 @@ pub(super) enum Answer {
 
 impl Answer {
     /// As Express answers: chunked, without a length, and always ended well.
-    pub(super) fn chunked(status: &str, content_type: &str, body: Vec<u8>) -> Self {
+    pub(super) fn chunked(status: &str, content_type: &str, body: &[u8]) -> Self {
         let mut head = format!("HTTP/1.1 {status}\r\nX-Powered-By: Express\r\n");
         write!(head, "Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
         let mut answer = head.into_bytes();
