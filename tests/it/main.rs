@@ -27,6 +27,8 @@ mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;
 mod legacy;
+mod legacy_gateway;
+mod legacy_import;
 mod legacy_rpc;
 mod limits;
 mod memory;

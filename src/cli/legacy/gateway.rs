@@ -27,7 +27,7 @@ struct Shown<'a> {
     url: Option<String>,
     files: u64,
     length: u64,
-    /// What makes the file id: `sha256` or `blake3`.
+    /// What makes the file id: `sha256` or `blake3`. In a folder it may be another for each file.
     verified: Option<&'static str>,
     new_blocks: Option<u64>,
 }
