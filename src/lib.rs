@@ -28,7 +28,7 @@
 //! * A store knows blocks, not files or names. Torrents are names for OFF URLs in the catalog.
 //! * Plaintext has a type of its own: a [`SourceBlock`](off::SourceBlock) has no id, a store takes
 //!   only a [`Block`](off::Block), and a `Block` comes only from a check against an id, from a
-//!   torrent piece, from encoding or from fresh randomness. Storing plaintext does not compile.
+//!   slot of a torrent or pack, from encoding or from fresh randomness. Storing plaintext does not compile.
 //! * HTTP servers that strangers name are asked only through [`swarm::guard`], which keeps them
 //!   from sending us to our own machine or network.
 //! * Only the catalog and the index of the store name the database, only the drivers of `peer` and

@@ -212,14 +212,19 @@ impl From<PublishError> for CliError {
             PublishError::Read { .. } | PublishError::Blocks(_) => Exit::Integrity,
             PublishError::Catalog(catalog) if catalog.is_corruption() => Exit::Integrity,
             PublishError::Empty
-            | PublishError::OtherBlocks { .. }
+            | PublishError::ShortBlocks { .. }
+            | PublishError::MixedBlocks { .. }
             | PublishError::Write(_)
             | PublishError::File { .. }
             | PublishError::Metainfo(_)
             | PublishError::Catalog(_)
             | PublishError::Upkeep(_) => Exit::Failed,
         };
-        Self::new(exit, error)
+        let other_blocks =
+            matches!(error, PublishError::ShortBlocks { .. } | PublishError::MixedBlocks { .. });
+        let hint = "offswarm convert URL --to v4 puts the same in blocks that fill a torrent";
+        let error = Self::new(exit, error);
+        if other_blocks { error.hint(hint) } else { error }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::id::BlockId;
-use crate::off::{OffUrl, Version};
+use crate::off::OffUrl;
 use crate::peer::native::natives::Needed;
 use crate::swarm::native::Looking;
 use crate::swarm::session::{Swarm, Wanted};
@@ -165,7 +165,7 @@ impl Client {
         });
         let (deadline, swarm) = (Instant::now() + patience, None);
         let mut network = Network { swarms, order: Vec::new(), deadline, looking, swarm };
-        if ways.rungs != Rungs::NativeOnly && url.version() == Version::V4 {
+        if ways.rungs != Rungs::NativeOnly && url.carriage().is_some() {
             let own = candidates.into_iter().find(|one| one.ids.is_none());
             network.join(url, ways, &survey, own).await;
         }
@@ -196,7 +196,7 @@ impl Network {
         let descriptor = url.descriptor().filter(|_| self.swarms.dht().is_some())?;
         let mut records = self.swarms.records(descriptor);
         let record = timeout_at(self.deadline, records.recv()).await.ok().flatten()?;
-        Some(rumoured(url, ways, record.infohash, survey))
+        rumoured(url, ways, record.infohash, survey)
     }
 
     /// Counts the copies, once all that are found have said what they have or the time is over.

@@ -1,11 +1,13 @@
 //! Digests: the hashes of blocks that torrents are made of.
 //!
 //! The store remembers them, so a block is read once for all torrents it will ever be in, of
-//! whatever version. Only where a piece is several blocks its SHA-1 takes their bytes each time.
+//! whatever version: they are those of its slot, padding included. Only where a piece is several blocks its SHA-1 takes their bytes each time.
 
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::thread;
+
+use bytes::Bytes;
 
 use crate::id::{BlockId, MerkleRoot, PieceHash, PieceHasher};
 use crate::limits::{DIGEST_THREADS, DIGESTS_AT_ONCE};
@@ -88,7 +90,7 @@ impl Client {
             let mut sha_1 = PieceHasher::default();
             for id in piece {
                 let block = self.store.get(id)?.ok_or(ReadError::Missing(*id))?;
-                sha_1.update(block.contents());
+                sha_1.update(&slot_of(&block)?);
                 if version.has_v2() {
                     let digests = self.digests(id, Some(block), &mut hashes.new)?;
                     hashes.roots.push(digests.root);
@@ -113,12 +115,17 @@ impl Client {
             Some(block) => block,
             None => self.store.get(id)?.ok_or(ReadError::Missing(*id))?,
         };
-        let contents = block.contents();
-        let digests =
-            Digests { piece: PieceHash::of(contents), root: merkle::root_of_bytes(contents) };
+        let slot = slot_of(&block)?;
+        let digests = Digests { piece: PieceHash::of(&slot), root: merkle::root_of_bytes(&slot) };
         new.push((*id, digests));
         Ok(digests)
     }
+}
+
+/// What a torrent has of a block. A short one is as good as not here: who makes a torrent of short
+/// blocks has been refused before.
+pub(super) fn slot_of(block: &Block) -> Result<Bytes, ReadError> {
+    block.slot().ok_or(ReadError::Missing(block.id()))
 }
 
 #[cfg(test)]
@@ -128,16 +135,21 @@ mod tests {
 
     /// Where a piece is several blocks, as above 65,536 of them; the last piece is short.
     #[test]
-    fn pieces_of_several_blocks_are_hashed_as_their_bytes_stand() {
+    fn pieces_of_several_blocks_are_hashed_as_their_slots_stand() {
+        for size in [BlockSize::Native, BlockSize::LegacyBlock] {
+            pieces_of_several(size);
+        }
+    }
+
+    fn pieces_of_several(size: BlockSize) {
         let folder = tempfile::tempdir().unwrap();
         let client = Client::open_seeded(folder.path(), 1).unwrap();
-        let blocks: Vec<_> =
-            (0..5).map(|_| Block::random(BlockSize::Native, &mut rand::rng())).collect();
+        let blocks: Vec<_> = (0..5).map(|_| Block::random(size, &mut rand::rng())).collect();
         for block in &blocks {
             client.store.put(block).unwrap();
         }
         let order: Vec<BlockId> = blocks.iter().map(Block::id).collect();
-        let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.contents().to_vec()).collect();
+        let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.slot().unwrap()).collect();
         let pieces: Vec<_> = bytes.chunks(2 * 131_072).map(PieceHash::of).collect();
         let roots: Vec<_> = bytes.chunks(131_072).map(merkle::root_of_bytes).collect();
         let two = NonZeroUsize::new(2).unwrap();

@@ -309,13 +309,31 @@ pub enum PublishError {
         /// Blocks of the URL.
         blocks: u64,
     },
-    /// A piece of a torrent is a block of 128 KiB.
+    /// Short blocks of js-offs: torrents and packs give each block 128 KiB.
     #[error(
-        "{url} has blocks of another size than 128 KiB, as OFF URLs of version 3 do: no torrent or pack carries them"
+        "{url} has blocks of {len} bytes, js-offs's {class} class: no torrent or pack carries them, \
+         each would take 131072 bytes there"
     )]
-    OtherBlocks {
+    ShortBlocks {
         /// The URL.
         url: String,
+        /// Bytes of its blocks.
+        len: usize,
+        /// What js-offs calls blocks of that size.
+        class: &'static str,
+    },
+    /// A directory with files of both versions, or a pack of them.
+    #[error(
+        "{url} has blocks of {found} bytes beside some of {expected}: a torrent or pack carries \
+         blocks of one size"
+    )]
+    MixedBlocks {
+        /// The URL.
+        url: String,
+        /// Bytes of a block where all is well.
+        expected: u64,
+        /// Bytes of another.
+        found: u64,
     },
     /// A block is damaged, or the descriptor is broken.
     #[error("cannot read the blocks of {url}")]

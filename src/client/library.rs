@@ -49,8 +49,9 @@ impl Client {
         let info = Info::decode(info.into())?;
         let priority = self.catalog.standing(infohash)?.priority;
         let plant = info.version.has_v2().then(|| self.plant());
-        let content = |order| BlockContent::served(self.blocks(), order, info.raw, plant, priority);
-        Ok(order.map(|order| Arc::new(content(order)) as Arc<dyn Content>))
+        let Some(order) = order else { return Ok(None) };
+        let content = BlockContent::served(self.blocks(), order, info.raw, plant, priority);
+        Ok(Some(Arc::new(content)))
     }
 
     /// Makes Merkle trees, of digests that were kept when the torrent was published.

@@ -1,4 +1,5 @@
-//! Packs: blocks back to back in a file, the one form in which blocks travel outside of torrents.
+//! Packs: blocks back to back in a file, each in its slot ([`Carriage`]): the one form in which blocks
+//! travel outside of torrents.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -8,11 +9,12 @@ use std::path::Path;
 
 use crate::id::{BlockId, InfoHash, PieceHasher};
 use crate::limits::{BLOCK_LEN, MAX_LISTED_IDS};
-use crate::off::{Block, OffUrl};
+use crate::off::{Carriage, OffUrl};
 use crate::store::StoreError;
 use crate::torrent::mapping::{Mapping, blocks_per_piece};
 use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, content_name, pack_name};
 
+use super::digests::slot_of;
 use super::{Client, PublishError, ReadError, UpkeepError};
 
 /// Blocks listed in one go.
@@ -49,7 +51,7 @@ impl Client {
     /// The pack of some URLs that are whole here: the blocks of their torrents one after the other,
     /// each block once.
     pub fn pack_of(&self, urls: &[OffUrl]) -> Result<Pack, PublishError> {
-        let (mut order, mut seen) = (Mapping::new(), HashSet::new());
+        let (mut order, mut seen, mut carriage) = (Mapping::new(), HashSet::new(), None);
         for url in urls.iter().map(OffUrl::canonical) {
             let text = url.to_string();
             let survey = self.survey(&url);
@@ -59,7 +61,13 @@ impl Client {
                 let (missing, blocks) = (survey.lacking(), survey.blocks);
                 return Err(PublishError::Incomplete { url: text, missing, blocks });
             }
-            self.check_pieces(&url, &survey.order)?;
+            let carries = self.carriage(&url, &survey.order)?;
+            let expected = *carriage.get_or_insert(carries);
+            if carries != expected {
+                let [expected, found] =
+                    [expected, carries].map(|one| one.block_size().len() as u64);
+                return Err(PublishError::MixedBlocks { url: text, expected, found });
+            }
             order.extend(survey.order);
             seen.insert(text);
         }
@@ -100,8 +108,9 @@ impl Client {
             for id in ids {
                 let block = self.store.get(id).map_err(ReadError::from)?;
                 let block = block.ok_or(ReadError::Missing(*id))?;
-                hasher.update(block.contents());
-                file.write_all(block.contents()).map_err(PublishError::Write)?;
+                let slot = slot_of(&block)?;
+                hasher.update(&slot);
+                file.write_all(&slot).map_err(PublishError::Write)?;
             }
             pieces.push(hasher.finish());
         }
@@ -154,7 +163,8 @@ impl Client {
     }
 
     /// Takes the blocks of a pack in: how many are new. With `in_place` the file is read where it
-    /// is from then on, verified on every read and never written; else its blocks are copied.
+    /// is from then on, verified on every read and never written; else its blocks are copied. What a
+    /// slot holds shows in how it ends, see [`Carriage::found_in`].
     pub fn adopt(&self, pack: &Path, in_place: bool) -> Result<u64, UpkeepError> {
         if in_place {
             return Ok(self.store.adopt(pack)?);
@@ -168,7 +178,7 @@ impl Client {
         }
         let mut new = 0;
         while let Some(contents) = next_block(&mut file).map_err(failed)? {
-            if let Ok(block) = Block::from_piece(contents.into()) {
+            if let Ok(block) = Carriage::found_in(&contents).unload(&contents.into()) {
                 new += u64::from(self.store.put(&block)?);
             }
         }

@@ -6,7 +6,7 @@
 
 use crate::catalog::Origin;
 use crate::id::BlockId;
-use crate::off::{BlockSize, OffUrl};
+use crate::off::{BlockSize, Carriage, OffUrl};
 use crate::torrent::merkle::{self, Layers};
 use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, Version};
 
@@ -36,7 +36,10 @@ impl Client {
             if came && url.descriptor().is_some() && self.survey(&url).map_err(hurt)?.is_whole() {
                 match self.publish(&url, trackers) {
                     Ok(_) => published += 1,
-                    Err(error @ PublishError::OtherBlocks { .. }) => tracing::debug!("{error}"),
+                    Err(
+                        error @ (PublishError::ShortBlocks { .. }
+                        | PublishError::MixedBlocks { .. }),
+                    ) => tracing::debug!("{error}"),
                     Err(error) => return Err(error),
                 }
             }
@@ -84,7 +87,7 @@ impl Client {
             return Err(PublishError::Incomplete { url: url.to_string(), missing, blocks });
         }
         let order = survey.order;
-        self.check_pieces(url, &order)?;
+        self.carriage(url, &order)?;
         let first = *order.first().ok_or(PublishError::Empty)?;
         let blocks = order.len() as u64;
         let (info, piece_layers) = match version {
@@ -106,19 +109,26 @@ impl Client {
         })
     }
 
-    /// Refuses a URL with blocks that are no pieces: one of version 3, and a directory with a file
-    /// that has such a URL.
-    pub(super) fn check_pieces(&self, url: &OffUrl, order: &[BlockId]) -> Result<(), PublishError> {
-        let other = || PublishError::OtherBlocks { url: url.canonical().to_string() };
-        if url.block_size() != BlockSize::Native {
-            return Err(other());
-        }
+    /// How the torrent of a URL carries its blocks. A URL of short blocks has none, and neither has a
+    /// directory whose files have blocks of another size than its own.
+    pub(super) fn carriage(
+        &self,
+        url: &OffUrl,
+        order: &[BlockId],
+    ) -> Result<Carriage, PublishError> {
+        let (url_text, size) = (|| url.canonical().to_string(), url.block_size());
+        let Some(carriage) = Carriage::of(size) else {
+            let class = if size == BlockSize::LegacyMini { "mini" } else { "nano" };
+            return Err(PublishError::ShortBlocks { url: url_text(), len: size.len(), class });
+        };
+        let expected = size.len() as u64;
         for id in order.iter().filter(|_| url.is_directory()) {
-            if !self.is_native(id)? {
-                return Err(other());
+            let found = self.store.locate(id)?.map_or(expected, |found| found.len);
+            if found != expected {
+                return Err(PublishError::MixedBlocks { url: url_text(), expected, found });
             }
         }
-        Ok(())
+        Ok(carriage)
     }
 
     /// The Merkle tree over blocks in the order of their torrent, for those that ask for its hashes.

@@ -176,7 +176,10 @@ fn status_of_put(error: &PutError) -> StatusCode {
 impl From<&PublishError> for Fault {
     fn from(error: &PublishError) -> Self {
         let status = match error {
-            PublishError::Empty | PublishError::Incomplete { .. } => StatusCode::CONFLICT,
+            PublishError::Empty
+            | PublishError::Incomplete { .. }
+            | PublishError::ShortBlocks { .. }
+            | PublishError::MixedBlocks { .. } => StatusCode::CONFLICT,
             PublishError::Store(error) => status_of_store(error),
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

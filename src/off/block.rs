@@ -2,7 +2,8 @@
 //!
 //! The type system keeps plaintext out of the store. A [`SourceBlock`] has no id and no way to
 //! become a [`Block`] but through [`encode`](super::tuple::encode); a [`Block`] is made only by
-//! that, by [`Block::check`] against an id somebody asked for, or from fresh randomness. So this
+//! that, by [`Block::check`] against an id somebody asked for, from a slot of a torrent or pack
+//! ([`Carriage::unload`](super::Carriage::unload)), or from fresh randomness. So this
 //! does not compile:
 //!
 //! ```compile_fail
@@ -98,6 +99,9 @@ pub enum WrongBlock {
         /// Bytes found.
         len: usize,
     },
+    /// A slot of a torrent or pack has bytes behind the block that are not zero.
+    #[error("the bytes behind the block are not zero")]
+    Padding,
     /// The bytes have another SHA-256.
     #[error("the contents of block {expected} hash to {found}")]
     Contents {
@@ -129,16 +133,6 @@ impl Block {
         } else {
             Err(WrongBlock::Contents { expected: id, found: block.id })
         }
-    }
-
-    /// Takes a native block from a torrent piece whose SHA-1 was right. A piece names no block
-    /// id, so this is the one way in that computes the id instead of comparing it: what it admits
-    /// is what the torrent's maker published, and it is found again only by who asks for that id.
-    pub fn from_piece(contents: Bytes) -> Result<Self, WrongBlock> {
-        if contents.len() != BLOCK_LEN {
-            return Err(WrongBlock::Length { len: contents.len() });
-        }
-        Ok(Self::noise(contents, BlockSize::Native))
     }
 
     /// A fresh randomizer.

@@ -25,9 +25,12 @@
 //! What js-offs (v0.1.0) made or is to read is the same with `t` = 3, without a seal, with `B` chosen by
 //! the length ([`BlockSize::legacy_of`]), and with a URL of its own form (url/legacy.rs).
 //!
+//! Torrents and packs carry blocks in slots of one length (carriage.rs).
+//!
 //! A *directory* is a stream that lists the OFF URLs of files by their paths (directory.rs).
 
 pub mod block;
+pub mod carriage;
 pub mod descriptor;
 pub mod directory;
 pub mod name;
@@ -36,6 +39,7 @@ pub mod tuple;
 pub mod url;
 
 pub use block::{Block, BlockSize, SourceBlock, WrongBlock};
+pub use carriage::Carriage;
 pub use directory::Directory;
 pub use seal::{Seal, SealKey};
 pub use tuple::{Tuple, TupleSize};

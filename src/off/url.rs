@@ -52,6 +52,7 @@ use crate::id::{BlockId, FileId};
 use crate::limits::{MAX_DIRECTORY_BLOCKS, MAX_STREAM_LEN, MAX_URL_NAME};
 
 use super::block::BlockSize;
+use super::carriage::Carriage;
 use super::descriptor::{Layout, Walk};
 use super::directory;
 use super::seal::Seal;
@@ -286,6 +287,12 @@ impl OffUrl {
             Version::V3 => BlockSize::legacy_of(self.length),
             Version::V4 => BlockSize::Native,
         }
+    }
+
+    /// How torrents and packs carry the blocks of this stream; `None` if they do not.
+    #[must_use]
+    pub const fn carriage(&self) -> Option<Carriage> {
+        Carriage::of(self.block_size())
     }
 
     /// Source blocks, and so tuples, of the stream.

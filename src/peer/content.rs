@@ -35,8 +35,8 @@ pub trait Content: Send + Sync {
     /// The pieces that are here.
     fn here(&self) -> Bits;
 
-    /// The block of this number, [`BLOCK_LEN`](crate::limits::BLOCK_LEN) bytes, verified; `None`
-    /// if it is not whole here.
+    /// The block of this number, verified, in [`BLOCK_LEN`](crate::limits::BLOCK_LEN) bytes of
+    /// content; `None` if it is not whole here.
     fn block(&self, number: u64) -> Option<Bytes>;
 
     /// Checks a piece that has come in parts, and keeps it if it is right.

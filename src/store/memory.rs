@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 
 use crate::id::BlockId;
 use crate::limits::BLOCK_LEN;
-use crate::off::{Block, BlockSize};
+use crate::off::{Block, BlockSize, Carriage};
 
 use super::lease::Leases;
 use super::sketch::plan;
@@ -306,7 +306,8 @@ impl Upkeep for MemoryStore {
         }
         let mut new = 0;
         for contents in contents.chunks_exact(BLOCK_LEN) {
-            if let Ok(block) = Block::from_piece(contents.to_vec().into()) {
+            let carriage = Carriage::found_in(contents);
+            if let Ok(block) = carriage.unload(&contents.to_vec().into()) {
                 new += u64::from(self.put(&block)?);
             }
         }

@@ -3,7 +3,7 @@
 //! | places | what is there | size of the blocks |
 //! |---|---|---|
 //! | from 0 | slots of our slabs | native |
-//! | from 2^50 | slots of packs that are read in place | native |
+//! | from 2^50 | slots of packs that are read in place | native, or 128,000 bytes |
 //! | from 2^54 | slots of our slabs for js-offs's large blocks | 128,000 bytes |
 //! | from 2^60 | the index itself | 1,000 bytes |
 //! | from 2^61 | the index itself | 136 bytes |

@@ -29,7 +29,7 @@ use crate::id::BlockId;
 use crate::limits::{
     BLOCK_LEN, COMMIT_WINDOW_BLOCKS, FREE_SLOTS_AT_ONCE, SLOTS_PER_SLAB, TOUCH_WINDOW,
 };
-use crate::off::{Block, BlockSize};
+use crate::off::{Block, BlockSize, Carriage};
 
 use super::files::Files;
 use super::index::{Counts, Entry, Index, Most};
@@ -421,7 +421,12 @@ impl Upkeep for SlabStore {
         for slot in first..first + pack.blocks {
             let entry = Entry { slot, len: WHOLE, put: 0, used: 0 };
             let Some(contents) = self.files.read(entry)? else { break };
-            let id = BlockId::of(&contents);
+            // A block of js-offs is read without what fills up its slot.
+            let (id, len) = match Carriage::found_in(&contents).unload(&contents) {
+                Ok(block) => (block.id(), block.size().len()),
+                Err(_) => break,
+            };
+            let entry = Entry { len: u32::try_from(len).unwrap_or(WHOLE), ..entry };
             if !self.touch(&id)? {
                 self.fresh().enter(id, entry);
                 new += 1;

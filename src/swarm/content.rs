@@ -1,9 +1,10 @@
 //! The content of an OFF torrent: blocks of the store, in the torrent's order.
 //!
-//! Piece `i` is block `i`, or a run of blocks (see [`mapping`]). To serve, the ids of all blocks
-//! are known. To download, some are: those of the descriptor that is here already, and those that
-//! have come. A piece whose blocks' ids are all known is checked against these alone, which is
-//! one hash instead of two; any other against the info dict, and then its blocks' ids are new.
+//! Piece `i` is block `i`, or a run of blocks (see [`mapping`]), each in its slot ([`Carriage`]). To
+//! serve, the ids of all blocks are known. To download, some are: those of the descriptor that is here
+//! already, and those that have come. A piece whose blocks' ids are all known is checked against these
+//! alone, which is one hash instead of two; any other against the info dict, and then its blocks' ids
+//! are new, and their size is the one that the OFF URL tells.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use crate::catalog::{Catalog, CatalogError, Priority};
 use crate::id::{BlockId, PieceHash, PieceHasher};
 use crate::limits::{BLOCK_LEN, SAVE_WINDOW_BLOCKS};
-use crate::off::Block;
+use crate::off::{Block, Carriage, WrongBlock};
 use crate::peer::bits::Bits;
 use crate::peer::content::{Content, Verdict};
 use crate::peer::message::HashRange;
@@ -68,6 +69,7 @@ enum Blocks {
 struct Coming {
     catalog: Arc<Catalog>,
     info: Info,
+    carriage: Carriage,
     /// The SHA-1 of the pieces.
     hashes: Vec<PieceHash>,
     /// What the first block must be.
@@ -108,13 +110,13 @@ impl BlockContent {
         }
     }
 
-    /// Blocks to be downloaded. `known` are those whose place is known: number, and id; `first` is
-    /// what the first one must be.
+    /// Blocks to be downloaded, carried in some way. `known` are those whose place is known: number,
+    /// and id; `first` is what the first one must be.
     pub fn coming(
         store: Arc<dyn BlockStore>,
         catalog: Arc<Catalog>,
         info: Info,
-        first: Option<BlockId>,
+        (carriage, first): (Carriage, Option<BlockId>),
         known: impl IntoIterator<Item = (u64, BlockId)>,
     ) -> Result<Self, Failure> {
         let blocks = info.blocks()?;
@@ -127,6 +129,7 @@ impl BlockContent {
         let coming = Coming {
             catalog,
             info,
+            carriage,
             hashes,
             first,
             ids: RwLock::new(ids),
@@ -216,7 +219,8 @@ impl BlockContent {
     fn restore(&self, order: &[BlockId], piece: u32, parts: &[Bytes]) -> Result<bool, StoreError> {
         let ids =
             self.blocks_of(piece).filter_map(|number| order.get(usize::try_from(number).ok()?));
-        let blocks = ids.zip(joined(parts)).map(|(id, contents)| Block::check(*id, contents));
+        let check = |(id, slot): (&BlockId, Bytes)| Carriage::found_in(&slot).check(*id, &slot);
+        let blocks = ids.zip(joined(parts)).map(check);
         let Ok(blocks) = blocks.collect::<Result<Vec<_>, _>>() else { return Ok(false) };
         for block in &blocks {
             let is_new = self.store.put(block)?;
@@ -234,27 +238,17 @@ impl BlockContent {
             return Ok(Verdict::Wrong);
         }
         let mut added = Vec::new();
-        for ((number, expected), contents) in numbers.zip(expected).zip(joined(parts)) {
-            let Ok(block) = Block::from_piece(contents) else { return Ok(Verdict::Wrong) };
+        for ((number, expected), slot) in numbers.zip(expected).zip(joined(parts)) {
             let first = coming.first.filter(|_| number == 0);
-            let id = block.id();
-            if let Some(other) = expected.or(first).filter(|other| *other != id) {
-                if !coming.is_right(piece, parts) {
-                    return Ok(Verdict::Wrong);
-                }
+            let block = match coming.unload(number, expected.or(first), &slot) {
+                Ok(block) => block,
                 // The peer gave what the torrent promises, so it is the torrent that lies.
-                let why = match number {
-                    0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
-                    _ => format!(
-                        "its block {number} is {id} where the OFF URL has {other}: the torrent is \
-                         forged, or the link has a wrong key"
-                    ),
-                };
-                return Err(NotOff(why).into());
-            }
+                Err(lie) if coming.is_right(piece, parts) => return Err(lie.into()),
+                Err(_) => return Ok(Verdict::Wrong),
+            };
             let is_new = self.store.put(&block)?;
             self.came.fetch_add(u64::from(is_new), Ordering::Relaxed);
-            added.push((number, id));
+            added.push((number, block.id()));
         }
         coming.learn(added.iter().copied());
         coming.save(&*self.store, added, SAVE_WINDOW_BLOCKS)?;
@@ -296,7 +290,7 @@ impl Content for BlockContent {
     fn block(&self, number: u64) -> Option<Bytes> {
         let id = self.id(number)?;
         match self.store.get(&id) {
-            Ok(block) => block.map(|block| block.bytes().clone()),
+            Ok(block) => block.as_ref().and_then(Block::slot),
             Err(error) => {
                 tracing::warn!(%id, "cannot serve a block: {error}");
                 None
@@ -357,6 +351,34 @@ impl Coming {
     fn begun(&self, piece_of: impl Fn(u64) -> u32) -> BTreeSet<u32> {
         let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
         ids.keys().map(|number| piece_of(*number)).collect()
+    }
+
+    /// Takes a block out of its slot, or says what is wrong with it.
+    fn unload(
+        &self,
+        number: u64,
+        expected: Option<BlockId>,
+        slot: &Bytes,
+    ) -> Result<Block, NotOff> {
+        let len = self.carriage.block_size().len();
+        let block = self.carriage.unload(slot).map_err(|error| {
+            NotOff(match error {
+                WrongBlock::Padding => format!(
+                    "the bytes behind its block {number} are not zero, as they are where blocks \
+                     have {len} bytes"
+                ),
+                other => format!("of its block {number}, {other}"),
+            })
+        })?;
+        let id = block.id();
+        let Some(other) = expected.filter(|other| *other != id) else { return Ok(block) };
+        Err(NotOff(match number {
+            0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
+            _ => format!(
+                "its block {number} is {id} where the OFF URL has {other}: the torrent is \
+                 forged, or the link has a wrong key"
+            ),
+        }))
     }
 
     /// Whether a piece has the SHA-1 that the info dict says.

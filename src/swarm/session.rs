@@ -18,6 +18,7 @@ use crate::address::may_dial_told;
 use crate::catalog::Catalog;
 use crate::id::{BlockId, InfoHash};
 use crate::limits::MAX_PEX_PEERS;
+use crate::off::Carriage;
 use crate::peer::content::{Content, Library, Traffic};
 use crate::peer::front::{Front, Limits};
 use crate::peer::live::{Live, PeerStatus};
@@ -156,6 +157,8 @@ pub struct Wanted {
     pub info: Option<Info>,
     /// Whom to ask.
     pub sources: Sources,
+    /// How the torrent carries its blocks.
+    pub carriage: Carriage,
     /// The most blocks that make sense.
     pub max_blocks: u64,
     /// What the first block must be.
@@ -302,7 +305,8 @@ impl Swarms {
         }
         let (store, catalog) = (Arc::clone(&self.store), Arc::clone(&self.catalog));
         let known = wanted.known.iter().copied();
-        let content = BlockContent::coming(store, catalog, info.clone(), wanted.first, known);
+        let form = (wanted.carriage, wanted.first);
+        let content = BlockContent::coming(store, catalog, info.clone(), form, known);
         let content = Arc::new(content.map_err(|failure| failed(infohash, &failure))?);
         self.begin(&swarm.held, Arc::clone(&content) as Arc<dyn Content>).await?;
         let (live, name) = (Arc::clone(&swarm.held.live), info.name.clone());

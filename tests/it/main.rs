@@ -27,6 +27,7 @@ mod krpc_attacks;
 mod krpc_fuzz;
 mod krpc_simulation;
 mod legacy;
+mod legacy_torrents;
 mod limits;
 mod memory;
 mod metainfo_corpus;

@@ -33,7 +33,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Origin;
-use crate::off::{OffUrl, Version};
+use crate::off::OffUrl;
 use crate::source::SourceStatus;
 use crate::store::StoreError;
 use crate::swarm::session::{SwarmStatus, Swarms};
@@ -188,9 +188,9 @@ impl Client {
         if ways.offline {
             return Err(not_found(url, &survey, vec!["the store only (offline)".into()]));
         }
-        if url.version() == Version::V3 && ways.rungs == Rungs::SwarmOnly {
-            let why = "no swarm (none has blocks of version 3)";
-            return Err(not_found(url, &survey, vec!["the store".into(), why.into()]));
+        if url.carriage().is_none() && ways.rungs == Rungs::SwarmOnly {
+            let why = format!("no swarm (none has blocks of {} bytes)", url.block_size().len());
+            return Err(not_found(url, &survey, vec!["the store".into(), why]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
         if candidates.is_empty() && ways.swarms.dht.is_none() && !ways.may_meet_natives(url) {

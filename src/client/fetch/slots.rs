@@ -155,8 +155,10 @@ impl<'s> Slots<'s> {
             Step::Joined(at, joined) => self.joined(at, *joined),
             Step::Named(record) => {
                 let known = |slot: &Slot| slot.candidate.wanted.infohash == record.infohash;
-                if !self.all.iter().any(known) && record.blocks <= url.max_blocks() {
-                    let candidate = rumoured(url, ways, record.infohash, survey);
+                if !self.all.iter().any(known)
+                    && record.blocks <= url.max_blocks()
+                    && let Some(candidate) = rumoured(url, ways, record.infohash, survey)
+                {
                     if self.begun {
                         let joining = join(self.swarms, candidate.wanted.clone());
                         self.joining.push((self.all.len(), joining));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::address::may_dial;
 use crate::id::{BlockId, InfoHash};
-use crate::off::{OffUrl, Version};
+use crate::off::{Carriage, OffUrl};
 use crate::swarm::guard::Origin;
 use crate::swarm::session::{Options, Sources, Swarms, Wanted};
 use crate::swarm::tracker::Tracker;
@@ -77,9 +77,9 @@ impl Ways {
         self.arrivals.as_ref().is_none_or(Arrivals::keeps)
     }
 
-    /// These, as far as they lead to blocks of a URL: those of version 3 are in no torrent.
+    /// These, as far as they lead to blocks of a URL: no torrent carries short ones of js-offs.
     pub(in crate::client) fn to(&self, url: &OffUrl) -> Cow<'_, Self> {
-        if url.version() == Version::V4 || self.rungs != Rungs::All {
+        if url.carriage().is_some() || self.rungs != Rungs::All {
             return Cow::Borrowed(self);
         }
         Cow::Owned(Self { rungs: Rungs::NativeOnly, ..self.clone() })
@@ -111,9 +111,7 @@ impl Client {
         ways: &Ways,
         survey: &Survey,
     ) -> Result<Vec<Candidate>, GetError> {
-        if url.version() == Version::V3 {
-            return Ok(Vec::new());
-        }
+        let Some(carriage) = url.carriage() else { return Ok(Vec::new()) };
         let own_name = url.descriptor().map(content_name);
         let is_own = |torrent: &&Metainfo| Some(&torrent.info.name) == own_name.as_ref();
         if let Some(torrent) =
@@ -127,7 +125,7 @@ impl Client {
         let own = ways.torrents.iter().find(is_own);
         let lists = ways.torrents.iter().filter(|torrent| !is_own(torrent));
         let mut candidates: Vec<Candidate> =
-            lists.filter_map(|torrent| listing(torrent, ways)).collect();
+            lists.filter_map(|torrent| listing(torrent, carriage, ways)).collect();
         let infohash = match own.map(|torrent| torrent.info.infohash).or(url.hints.infohash) {
             Some(infohash) => Some(infohash),
             None => self.catalog.url(url)?.and_then(|record| record.infohash),
@@ -138,7 +136,8 @@ impl Client {
                 None => self.remembered(infohash)?,
             };
             let sources = own_sources(url, ways, own);
-            let wanted = Wanted { info, sources, known: known(survey), ..wanted(url, infohash) };
+            let known = known(survey);
+            let wanted = Wanted { info, sources, known, ..wanted(url, carriage, infohash) };
             candidates.push(Candidate { wanted, ids: None, rumoured: false });
         }
         Ok(candidates)
@@ -150,24 +149,25 @@ impl Client {
     }
 }
 
-/// A torrent that somebody in the DHT says carries a URL.
+/// A torrent that somebody in the DHT says carries a URL; `None` if none can.
 pub(in crate::client) fn rumoured(
     url: &OffUrl,
     ways: &Ways,
     infohash: InfoHash,
     survey: &Survey,
-) -> Candidate {
-    let sources = own_sources(url, ways, None);
-    let wanted = Wanted { sources, known: known(survey), ..wanted(url, infohash) };
-    Candidate { wanted, ids: None, rumoured: true }
+) -> Option<Candidate> {
+    let (sources, known) = (own_sources(url, ways, None), known(survey));
+    let wanted = Wanted { sources, known, ..wanted(url, url.carriage()?, infohash) };
+    Some(Candidate { wanted, ids: None, rumoured: true })
 }
 
 /// The torrent of a URL, with nothing known about it.
-fn wanted(url: &OffUrl, infohash: InfoHash) -> Wanted {
+fn wanted(url: &OffUrl, carriage: Carriage, infohash: InfoHash) -> Wanted {
     Wanted {
         infohash,
         info: None,
         sources: Sources::default(),
+        carriage,
         max_blocks: url.max_blocks(),
         first: url.descriptor(),
         known: Vec::new(),
@@ -192,7 +192,7 @@ fn own_sources(url: &OffUrl, ways: &Ways, torrent: Option<&Metainfo>) -> Sources
 }
 
 /// A pack or shard that lists its blocks.
-fn listing(torrent: &Metainfo, ways: &Ways) -> Option<Candidate> {
+fn listing(torrent: &Metainfo, carriage: Carriage, ways: &Ways) -> Option<Candidate> {
     let ids = torrent.ids.clone()?;
     let sources = Sources {
         peers: ways.peers.clone(),
@@ -204,6 +204,7 @@ fn listing(torrent: &Metainfo, ways: &Ways) -> Option<Candidate> {
         infohash: torrent.info.infohash,
         info: Some(torrent.info.clone()),
         sources,
+        carriage,
         max_blocks: ids.len() as u64,
         first: None,
         known: (0..).zip(ids.iter().copied()).collect(),
