@@ -52,6 +52,7 @@
 //!          if they miss or are slow: torrent (known, or by a record in the DHT) -> pieces from peers
 //!          and web seeds -> check -> store
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
+//! convert  get -> put, as an OFF URL of the other version
 //! read     store? -> else take part in the URL's fetch, which follows its readers -> bytes as they come
 //! ```
 

@@ -15,6 +15,7 @@
 mod announces;
 mod bad_input;
 mod command_line;
+mod convert;
 mod daemon;
 mod daemon_services;
 mod dht_commands;
