@@ -28,7 +28,7 @@
 //! * A store knows blocks, not files or names. Torrents are names for OFF URLs in the catalog.
 //! * Plaintext has a type of its own: a [`SourceBlock`](off::SourceBlock) has no id, a store takes
 //!   only a [`Block`](off::Block), and a `Block` comes only from a check against an id, from a
-//!   torrent piece, from encoding or from fresh randomness. Storing plaintext does not compile.
+//!   slot of a torrent or pack, from encoding or from fresh randomness. Storing plaintext does not compile.
 //! * HTTP servers that strangers name are asked only through [`swarm::guard`], which keeps them
 //!   from sending us to our own machine or network. [`gateway`] asks only the node that the user
 //!   names, whatever an OFF URL or a redirect says.
@@ -54,6 +54,7 @@
 //!          and web seeds -> check -> store; js-offs nodes, for blocks of their sizes
 //! relay    a js-offs node asks -> store? -> native nodes; a descriptor -> torrent -> pieces -> check -> store
 //! get      chain -> tuples -> fetch what is missing -> decode -> trim -> bytes
+//! convert  get -> put, as an OFF URL of the other version
 //! read     store? -> else take part in the URL's fetch, which follows its readers -> bytes as they come
 //! ```
 

@@ -7,6 +7,7 @@ mod dht;
 mod legacy;
 mod native;
 mod pack;
+mod put;
 mod serve;
 mod swarm;
 mod words;
@@ -16,11 +17,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::client::{Percent, Policy};
+use crate::client::Percent;
 use crate::daemon::config::parse::{duration, log_filter, percent, size, tracker};
-use crate::off::TupleSize;
 
 use super::cat::ByteRange;
 use super::env::Env;
@@ -35,6 +35,7 @@ pub(super) use legacy::{
 };
 pub(super) use native::{NativeFlags, RungArgs};
 pub(super) use pack::{AdoptArgs, ExportArgs, PackArgs, PackCommand};
+pub(super) use put::{ConvertArgs, HidingArgs, HowToPut, PutArgs, VersionArg};
 pub(super) use serve::{ConfigArgs, ConfigCommand, DaemonArgs, LogArgs};
 pub(super) use swarm::{LinkArgs, ReportArgs, SeedArgs, SwarmArgs};
 
@@ -101,6 +102,12 @@ pub(super) enum Command {
     Get(GetArgs),
     /// Write a file, or a range of it, to standard output by its OFF URL or magnet link
     Cat(CatArgs),
+    /// Put a file or folder again, with an OFF URL of the other version, and print that
+    ///
+    /// It is got as get does, and decoded and put without being written anywhere in between. Of a
+    /// folder, what version 3 has no form for, empty files and folders, is left out; then the exit
+    /// code is 3.
+    Convert(ConvertArgs),
     /// Seed OFF URLs that are stored here until interrupted
     Seed(SeedArgs),
     /// List the OFF URLs put and got here, or the files of a folder
@@ -154,42 +161,6 @@ pub(super) enum Command {
     Man,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct PutArgs {
-    /// The file or folder, or `-` for standard input
-    #[arg(value_name = "FILE|DIR")]
-    pub(super) file: PathBuf,
-    /// For js-offs: an OFF URL of version 3, never sealed, whose blocks no torrent carries
-    ///
-    /// Empty files and folders are left out of a folder.
-    #[arg(long, conflicts_with = "tuple")]
-    pub(super) v3: bool,
-    #[command(flatten)]
-    pub(super) how: HowToPut,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct HowToPut {
-    /// The file name in the OFF URL [default: that of the file]
-    #[arg(long)]
-    pub(super) name: Option<String>,
-    /// The content type in the OFF URL of a file [default: by the name's extension]
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(super) content_type: Option<String>,
-    /// Do not seal: whoever collects the blocks can try to combine them
-    #[arg(long)]
-    pub(super) plain: bool,
-    /// Blocks of a tuple, 2 to 8
-    #[arg(long, value_name = "N", default_value_t = TupleSize::default())]
-    pub(super) tuple: TupleSize,
-    /// What to hide the file behind
-    #[arg(long, value_enum, default_value_t = PolicyArg::Mixed, value_name = "POLICY")]
-    pub(super) randomizers: PolicyArg,
-    /// Hide it behind the blocks of this OFF URL first; may be repeated
-    #[arg(long, value_name = "URL")]
-    pub(super) recycle: Vec<String>,
-}
-
 impl Command {
     /// Whether it needs the store or asks the daemon, so that a daemon runs it if there is one.
     pub(super) const fn is_for_daemon(&self) -> bool {
@@ -197,26 +168,6 @@ impl Command {
             self,
             Self::Dht(_) | Self::Serve(_) | Self::Config(_) | Self::Completions { .. } | Self::Man
         )
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum PolicyArg {
-    /// Blocks of this file and of the store, fresh noise where they do not suffice
-    Mixed,
-    /// As mixed, but fail rather than make fresh noise
-    Store,
-    /// Fresh noise only
-    Fresh,
-}
-
-impl From<PolicyArg> for Policy {
-    fn from(policy: PolicyArg) -> Self {
-        match policy {
-            PolicyArg::Mixed => Self::Mixed,
-            PolicyArg::Store => Self::Store,
-            PolicyArg::Fresh => Self::Fresh,
-        }
     }
 }
 

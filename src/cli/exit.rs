@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use crate::client::convert::ConvertError;
 use crate::client::{GetError, OpenError, PublishError, PutError, ReadError, UpkeepError};
 use crate::id::excerpt;
 use crate::store::StoreError;
@@ -222,9 +223,22 @@ impl From<PublishError> for CliError {
         };
         let other_blocks =
             matches!(error, PublishError::ShortBlocks { .. } | PublishError::MixedBlocks { .. });
-        let hint = "offswarm convert --to v4 puts the same files in blocks that fill a torrent";
+        let hint = "offswarm convert URL --to v4 puts the same in blocks that fill a torrent";
         let error = Self::new(exit, error);
         if other_blocks { error.hint(hint) } else { error }
+    }
+}
+
+impl From<ConvertError> for CliError {
+    fn from(error: ConvertError) -> Self {
+        match error {
+            ConvertError::Already { .. } => {
+                Self::new(Exit::Usage, error).hint("get reads it as it is; put stores a file anew")
+            }
+            ConvertError::Read(error) => GetError::Read(error).into(),
+            ConvertError::Member { path, source } => GetError::Member { path, source }.into(),
+            ConvertError::Put(error) => error.into(),
+        }
     }
 }
 

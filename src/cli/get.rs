@@ -164,15 +164,15 @@ impl From<&Waiting> for Wait {
 }
 
 /// What is to be got.
-struct Wanted {
-    url: OffUrl,
+pub(super) struct Wanted {
+    pub(super) url: OffUrl,
     /// A file in the directory that `url` names.
-    path: Option<String>,
+    pub(super) path: Option<String>,
 }
 
 impl Wanted {
     /// Brings its blocks: the URL of the file.
-    async fn fetch(
+    pub(super) async fn fetch(
         &self,
         client: &Client,
         ways: &Ways,

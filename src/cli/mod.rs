@@ -9,6 +9,7 @@ mod args;
 mod cat;
 mod check;
 mod config;
+mod convert;
 mod dht;
 mod env;
 mod exit;
@@ -95,6 +96,7 @@ async fn run(cli: Cli, output: &Output, signals: &Signals) -> Result<Exit, CliEr
         Command::Publish(args) => publish::run(&global, args, output, signals).await,
         Command::Get(args) => get::run(&global, args, output, signals).await,
         Command::Cat(args) => cat::run(&global, &args, output, signals).await,
+        Command::Convert(args) => convert::run(&global, args, output, signals).await,
         Command::Seed(args) => seed::seed(&global, args, output, signals).await,
         Command::Ls(args) => list::ls(&global, &args, output),
         Command::Stat(args) if args.network => network::stat(&global, &args, output, signals).await,

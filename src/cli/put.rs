@@ -11,7 +11,7 @@ use crate::client::put::{Put, PutOptions};
 use crate::client::put_directory::{PutDirectory, Skipped, content_type_of};
 use crate::off::Version;
 
-use super::args::{Global, HowToPut, PutArgs};
+use super::args::{Global, HidingArgs, HowToPut, PutArgs};
 use super::env::Env;
 use super::exit::{CliError, Exit};
 use super::home::parse_url;
@@ -58,12 +58,21 @@ pub(super) async fn run(
         put = put => put.map_err(|error| CliError::failed("the put broke off", error))??,
         () = signals.stop().cancelled() => return Ok(Exit::Interrupted),
     };
-    let exit = put.exit();
-    let Done { put, folder } = put;
-    let url = put.url.to_string();
-    let (length, new_blocks) = (put.url.length(), put.new_blocks);
-    output.result(&url, &Shown { url: url.clone(), length, new_blocks, folder })?;
-    Ok(exit)
+    put.tell(output)
+}
+
+impl HidingArgs {
+    /// The options of a put that is hidden so and ends with the program.
+    pub(super) fn options(&self, signals: &Signals) -> Result<PutOptions, CliError> {
+        Ok(PutOptions {
+            tuple: self.tuple,
+            sealed: !self.plain,
+            randomizers: self.randomizers.into(),
+            recycle: self.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
+            stop: signals.stop().clone(),
+            ..PutOptions::default()
+        })
+    }
 }
 
 /// What came of a put.
@@ -81,15 +90,37 @@ impl Done {
         }
     }
 
-    /// Of a folder, as it was typed.
-    fn folder(done: PutDirectory, env: &Env, typed: &Path) -> Self {
+    /// Of a file.
+    pub(super) const fn file(put: Put) -> Self {
+        Self { put, folder: None }
+    }
+
+    /// Of a folder, with what was left out `as_typed`.
+    pub(super) fn folder(done: PutDirectory, as_typed: impl Fn(PathBuf) -> PathBuf) -> Self {
         let PutDirectory { put, files, bytes, skipped } = done;
         let skipped = skipped.into_iter().map(|Skipped { path, why }| {
-            let path = env.typed(typed, &path).display().to_string();
+            let path = as_typed(path).display().to_string();
             ShownSkipped { path, why }
         });
         let folder = ShownFolder { files, bytes, skipped: skipped.collect() };
         Self { put, folder: Some(folder) }
+    }
+
+    /// Says what was left out.
+    pub(super) fn remark(&self, output: &Output) {
+        for ShownSkipped { path, why } in self.folder.iter().flat_map(|folder| &folder.skipped) {
+            output.remark(&format!("left out {path:?}: {why}"));
+        }
+    }
+
+    /// Prints the URL: how the program ends.
+    pub(super) fn tell(self, output: &Output) -> Result<Exit, CliError> {
+        let exit = self.exit();
+        let Self { put, folder } = self;
+        let url = put.url.to_string();
+        let (length, new_blocks) = (put.url.length(), put.new_blocks);
+        output.result(&url, &Shown { url: url.clone(), length, new_blocks, folder })?;
+        Ok(exit)
     }
 }
 
@@ -136,13 +167,8 @@ impl Source {
         let options = PutOptions {
             content_type: how.content_type.clone().unwrap_or_else(|| content_type_of(&name)),
             name: name.clone(),
-            version: Version::default(),
-            tuple: how.tuple,
-            sealed: !how.plain,
-            randomizers: how.randomizers.into(),
-            recycle: how.recycle.iter().map(|url| parse_url(url)).collect::<Result<_, _>>()?,
-            stop: signals.stop().clone(),
             executable: false,
+            ..how.hiding.options(signals)?
         };
         Ok(Self { kind, path: path.to_owned(), env: global.env.clone(), options })
     }
@@ -159,21 +185,19 @@ impl Source {
         let mut progress = output.progress(length, true);
         let mut progress = |read| progress.set(read);
         let done = match kind {
-            Kind::Stream(mut stream, _) => client
-                .put(&mut *stream, &options, &mut progress)
-                .map(|put| Done { put, folder: None }),
+            Kind::Stream(mut stream, _) => {
+                client.put(&mut *stream, &options, &mut progress).map(Done::file)
+            }
             Kind::Folder(path) => client
                 .put_directory(&path, &options, &mut progress)
-                .map(|done| Done::folder(done, &env, &typed)),
+                .map(|done| Done::folder(done, |path| env.typed(&typed, &path).to_owned())),
         };
         let done = done.map_err(|error| {
             let CliError { exit, error, hints } = error.into();
             let attempt = CliError::failed(format!("cannot put {}", typed.display()), error);
             CliError { exit, hints, ..attempt }
         })?;
-        for ShownSkipped { path, why } in done.folder.iter().flat_map(|folder| &folder.skipped) {
-            output.remark(&format!("left out {path:?}: {why}"));
-        }
+        done.remark(output);
         Ok(done)
     }
 }

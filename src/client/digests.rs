@@ -135,16 +135,21 @@ mod tests {
 
     /// Where a piece is several blocks, as above 65,536 of them; the last piece is short.
     #[test]
-    fn pieces_of_several_blocks_are_hashed_as_their_bytes_stand() {
+    fn pieces_of_several_blocks_are_hashed_as_their_slots_stand() {
+        for size in [BlockSize::Native, BlockSize::LegacyBlock] {
+            pieces_of_several(size);
+        }
+    }
+
+    fn pieces_of_several(size: BlockSize) {
         let folder = tempfile::tempdir().unwrap();
         let client = Client::open_seeded(folder.path(), 1).unwrap();
-        let blocks: Vec<_> =
-            (0..5).map(|_| Block::random(BlockSize::Native, &mut rand::rng())).collect();
+        let blocks: Vec<_> = (0..5).map(|_| Block::random(size, &mut rand::rng())).collect();
         for block in &blocks {
             client.store.put(block).unwrap();
         }
         let order: Vec<BlockId> = blocks.iter().map(Block::id).collect();
-        let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.contents().to_vec()).collect();
+        let bytes: Vec<u8> = blocks.iter().flat_map(|block| block.slot().unwrap()).collect();
         let pieces: Vec<_> = bytes.chunks(2 * 131_072).map(PieceHash::of).collect();
         let roots: Vec<_> = bytes.chunks(131_072).map(merkle::root_of_bytes).collect();
         let two = NonZeroUsize::new(2).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Change, Standing};
 use crate::id::{BlockId, InfoHash};
-use crate::off::{BlockSize, Carriage, OffUrl};
+use crate::off::OffUrl;
 use crate::peer::content::{Content, Library, Traffic};
 use crate::swarm::content::{BlockContent, Plant};
 use crate::torrent::metainfo::Info;
@@ -50,21 +50,8 @@ impl Client {
         let priority = self.catalog.standing(infohash)?.priority;
         let plant = info.version.has_v2().then(|| self.plant());
         let Some(order) = order else { return Ok(None) };
-        let carriage = self.carriage_of(&order)?;
-        let blocks = (order, carriage);
-        let content = BlockContent::served(self.blocks(), blocks, info.raw, plant, priority);
+        let content = BlockContent::served(self.blocks(), order, info.raw, plant, priority);
         Ok(Some(Arc::new(content)))
-    }
-
-    /// How the torrent of these blocks carries them, by the first that is here: all have one size.
-    fn carriage_of(&self, order: &[BlockId]) -> Result<Carriage, PublishError> {
-        for id in order {
-            if let Some(found) = self.store.locate(id)? {
-                let size = usize::try_from(found.len).ok().and_then(BlockSize::from_len);
-                return Ok(size.and_then(Carriage::of).unwrap_or_default());
-            }
-        }
-        Ok(Carriage::default())
     }
 
     /// Makes Merkle trees, of digests that were kept when the torrent was published.

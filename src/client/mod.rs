@@ -1,13 +1,15 @@
 //! The verbs of the program, each a file that reads from top to bottom: [`put`], [`get`],
 //! [`publish`], [`fetch`], [`survey`], [`upkeep`]; for packs and the whole store [`pack`] and
-//! [`shards`]; for what js-offs has [`import`] and [`gateway`]; for directories [`put_directory`], [`put_tree`] and [`get_directory`]; for what others
-//! push to us and say of their blocks [`hosting`] and [`popularity`].
+//! [`shards`]; for directories [`put_directory`], [`put_tree`] and [`get_directory`]; between the
+//! versions of OFF URLs [`convert`]; for what js-offs has [`import`], [`gateway`] and [`legacy`]; for what
+//! others push to us and say of their blocks [`hosting`] and [`popularity`].
 //!
 //! A [`Client`] is a store and a catalog in one folder (its *home*), held under a lock, so that
 //! there is one client per home. It has no terminal, no environment and no global state; the
 //! command line is one user of it.
 
 pub mod arrivals;
+pub mod convert;
 pub mod copies;
 mod digests;
 mod engaged;

@@ -178,7 +178,7 @@ impl Client {
         }
         let mut new = 0;
         while let Some(contents) = next_block(&mut file).map_err(failed)? {
-            if let Ok(block) = Carriage::found_in(&contents).unload(contents.into()) {
+            if let Ok(block) = Carriage::found_in(&contents).unload(&contents.into()) {
                 new += u64::from(self.store.put(&block)?);
             }
         }

@@ -52,6 +52,9 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// Why an empty folder is left out.
+pub(super) const NO_EMPTY_FOLDERS: &str = "a directory of version 3 has no empty folders";
+
 /// The content type that a file's name suggests.
 #[must_use]
 pub fn content_type_of(name: &str) -> String {
@@ -224,9 +227,9 @@ impl Tree {
 
     /// Leaves out what a directory of version 3 has no form for.
     fn leave_out_empty_folders(&mut self, folder: &Path) {
-        let why = "a directory of version 3 has no empty folders";
         let left_out = self.empty.drain(..);
-        let left_out = left_out.map(|path| Skipped { path: folder.join(path), why: why.into() });
+        let left_out =
+            left_out.map(|path| Skipped { path: folder.join(path), why: NO_EMPTY_FOLDERS.into() });
         self.skipped.extend(left_out);
     }
 
@@ -360,7 +363,8 @@ impl Part<'_> {
     fn url(&self, stream: &OffUrl) -> Result<OffUrl, PutError> {
         let Self { file, offset, length, id } = *self;
         let (path, executable) = (file.path.clone(), file.executable);
-        put_tree::Part { path, executable, offset, length, id }.url(stream)
+        let content_type = content_type_of(file.name());
+        put_tree::Part { path, content_type, executable, offset, length, id }.url(stream)
     }
 }
 

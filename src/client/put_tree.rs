@@ -7,6 +7,8 @@
 //! [`GATHERED_LEN`] together, and then they are put as one packed stream. So the memory used depends
 //! on the number of files only.
 //!
+//! In version 3 nothing is packed, and empty files and folders are left out.
+//!
 //! All is under one lease. A tree that is dropped before it is finished is taken out of the store
 //! again.
 
@@ -19,12 +21,12 @@ use crate::id::{FileHasher, FileId};
 use crate::limits::http::GATHERED_LEN;
 use crate::limits::{MAX_DIRECTORY_LEN, PACKED_BELOW_LEN};
 use crate::off::directory::{self, DirectoryError, PathError};
-use crate::off::url::{Member, Named};
+use crate::off::url::{Member, Named, UrlError};
 use crate::off::{Directory, OffUrl, Version};
 use crate::store::Lease;
 
 use super::put::{Put, PutOptions};
-use super::put_directory::{PutDirectory, Skipped, content_type_of};
+use super::put_directory::{NO_EMPTY_FOLDERS, PutDirectory, Skipped, content_type_of};
 use super::{Client, PutError};
 
 /// Bytes that a file takes in the directory at least, beside its path: an OFF URL.
@@ -57,6 +59,7 @@ struct Gathered {
 /// A file in a packed stream.
 pub(super) struct Part {
     pub(super) path: String,
+    pub(super) content_type: String,
     pub(super) executable: bool,
     pub(super) offset: u64,
     pub(super) length: u64,
@@ -67,10 +70,13 @@ impl Client {
     /// Begins a directory of version 4. Of the options the content type is not used; the name gets
     /// the ending `.ofd` unless it has it.
     pub fn begin_tree(&self, options: PutOptions) -> Result<TreePut, PutError> {
+        self.begin_tree_as(PutOptions { version: Version::V4, ..options })
+    }
+
+    /// Begins a directory of the version that the options name.
+    pub(super) fn begin_tree_as(&self, options: PutOptions) -> Result<TreePut, PutError> {
         OffUrl::check_words(directory::CONTENT_TYPE, &options.name)?;
         let lease = Some(self.store.lease());
-        // js-offs knows no packed streams.
-        let options = PutOptions { version: Version::V4, ..options };
         Ok(TreePut {
             client: self.clone(),
             options,
@@ -111,6 +117,18 @@ impl TreePut {
         stream: &mut (dyn Read + Send),
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), PutError> {
+        self.add_as(path, executable, &content_type_of(name_of(path)), stream, progress)
+    }
+
+    /// The same for a file of a known content type.
+    pub(super) fn add_as(
+        &mut self,
+        path: &str,
+        executable: bool,
+        content_type: &str,
+        stream: &mut (dyn Read + Send),
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), PutError> {
         // It may collide with another one, but only all of them together tell which is left out.
         if let Some(error) = directory::refused([path]).pop() {
             self.skipped.push(left_out(&error));
@@ -123,15 +141,20 @@ impl TreePut {
         let mut beginning = Vec::new();
         let failed = |source| PutError::Read { read: 0, source };
         (&mut *stream).take(PACKED_BELOW_LEN).read_to_end(&mut beginning).map_err(failed)?;
-        if (beginning.len() as u64) < PACKED_BELOW_LEN {
+        let packs = self.options.version == Version::V4;
+        if !packs && beginning.is_empty() {
+            self.leave_out(path, &UrlError::Empty.to_string());
+            return Ok(());
+        }
+        if packs && (beginning.len() as u64) < PACKED_BELOW_LEN {
             self.read += beginning.len() as u64;
             progress(self.read);
-            self.gathered.add(path, executable, &beginning);
+            self.gathered.add(path, (content_type, executable), &beginning);
             return if self.gathered.bytes.len() < GATHERED_LEN { Ok(()) } else { self.flush() };
         }
         let name = name_of(path);
         let options = PutOptions {
-            content_type: content_type_of(name),
+            content_type: content_type.to_owned(),
             name: name.to_owned(),
             executable,
             ..self.options.clone()
@@ -142,6 +165,20 @@ impl TreePut {
         self.read += url.length();
         self.entries.push((path.to_owned(), Some(url)));
         Ok(())
+    }
+
+    /// Adds an empty folder, with `/` at the end of its path; in version 3 it is left out.
+    pub(super) fn add_folder(&mut self, path: &str) {
+        if self.options.version == Version::V3 {
+            self.leave_out(path, NO_EMPTY_FOLDERS);
+        } else {
+            self.listing += path.len() as u64;
+            self.entries.push((path.to_owned(), None));
+        }
+    }
+
+    fn leave_out(&mut self, path: &str, why: &str) {
+        self.skipped.push(Skipped { path: PathBuf::from(path), why: why.to_owned() });
     }
 
     /// Puts the directory itself and enters it in the catalog.
@@ -207,11 +244,12 @@ impl Drop for TreePut {
 }
 
 impl Gathered {
-    fn add(&mut self, path: &str, executable: bool, bytes: &[u8]) {
+    fn add(&mut self, path: &str, (content_type, executable): (&str, bool), bytes: &[u8]) {
         let mut hasher = FileHasher::default();
         hasher.update(bytes);
         self.parts.push(Part {
             path: path.to_owned(),
+            content_type: content_type.to_owned(),
             executable,
             offset: self.bytes.len() as u64,
             length: bytes.len() as u64,
@@ -231,8 +269,8 @@ impl Part {
             tuple: stream.tuple(),
             seal: *stream.seal(),
         };
-        let name = name_of(&self.path);
-        let url = OffUrl::new(named, &content_type_of(name), name)?.executable(self.executable);
+        let url = OffUrl::new(named, &self.content_type, name_of(&self.path))?;
+        let url = url.executable(self.executable);
         // A stream of its own needs no place in one.
         if self.length == 0 || self.length == stream.length() {
             return Ok(url);

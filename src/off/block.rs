@@ -2,7 +2,8 @@
 //!
 //! The type system keeps plaintext out of the store. A [`SourceBlock`] has no id and no way to
 //! become a [`Block`] but through [`encode`](super::tuple::encode); a [`Block`] is made only by
-//! that, by [`Block::check`] against an id somebody asked for, or from fresh randomness. So this
+//! that, by [`Block::check`] against an id somebody asked for, from a slot of a torrent or pack
+//! ([`Carriage::unload`](super::Carriage::unload)), or from fresh randomness. So this
 //! does not compile:
 //!
 //! ```compile_fail
@@ -28,8 +29,6 @@ use rand::Rng;
 
 use crate::id::{BlockId, ID_LEN};
 use crate::limits::BLOCK_LEN;
-
-use super::carriage::Carriage;
 
 /// Bytes of a block: one native size, three of the legacy program js-offs (v0.1.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,14 +133,6 @@ impl Block {
         } else {
             Err(WrongBlock::Contents { expected: id, found: block.id })
         }
-    }
-
-    /// Takes a native block from a torrent piece whose SHA-1 was right. A piece names no block
-    /// id, so this is the one way in that computes the id instead of comparing it: what it admits
-    /// is what the torrent's maker published, and it is found again only by who asks for that id.
-    /// For blocks of js-offs see [`Carriage::unload`].
-    pub fn from_piece(contents: Bytes) -> Result<Self, WrongBlock> {
-        Carriage::Whole.unload(contents)
     }
 
     /// A fresh randomizer.

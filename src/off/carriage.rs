@@ -60,18 +60,21 @@ impl Carriage {
         }
     }
 
-    /// Takes the block out of a slot of a piece whose hash was right, as [`Block::from_piece`] does.
-    pub fn unload(self, slot: Bytes) -> Result<Block, WrongBlock> {
+    /// Takes the block out of a slot of a pack, or of a piece whose hash was right. A slot names no
+    /// block id, so this is the one way in that computes the id instead of comparing it: what it
+    /// admits is what the maker of pack or torrent published, and it is found again only by who asks
+    /// for that id.
+    pub fn unload(self, slot: &Bytes) -> Result<Block, WrongBlock> {
         Ok(Block::noise(self.contents(slot)?, self.block_size()))
     }
 
     /// Takes the block `id` out of a slot.
-    pub fn check(self, id: BlockId, slot: Bytes) -> Result<Block, WrongBlock> {
+    pub fn check(self, id: BlockId, slot: &Bytes) -> Result<Block, WrongBlock> {
         Block::check(id, self.contents(slot)?)
     }
 
     /// The bytes of the block in a slot, without a copy.
-    fn contents(self, slot: Bytes) -> Result<Bytes, WrongBlock> {
+    fn contents(self, slot: &Bytes) -> Result<Bytes, WrongBlock> {
         if slot.len() != BLOCK_LEN {
             return Err(WrongBlock::Length { len: slot.len() });
         }
@@ -116,8 +119,8 @@ mod tests {
             let carriage = Carriage::of(size).unwrap();
             assert_eq!((slot.len(), carriage.block_size()), (BLOCK_LEN, size));
             assert_eq!(Carriage::found_in(&slot), carriage);
-            assert_eq!(carriage.unload(slot.clone()).unwrap(), block);
-            assert_eq!(carriage.check(block.id(), slot).unwrap(), block);
+            assert_eq!(carriage.unload(&slot).unwrap(), block);
+            assert_eq!(carriage.check(block.id(), &slot).unwrap(), block);
         }
     }
 
@@ -135,8 +138,8 @@ mod tests {
             slot[at] = 1;
             assert_eq!(Carriage::found_in(&slot), Carriage::Whole);
             let slot = Bytes::from(slot);
-            assert_eq!(Carriage::Padded.unload(slot.clone()), Err(WrongBlock::Padding));
-            assert_eq!(Carriage::Padded.check(block.id(), slot), Err(WrongBlock::Padding));
+            assert_eq!(Carriage::Padded.unload(&slot), Err(WrongBlock::Padding));
+            assert_eq!(Carriage::Padded.check(block.id(), &slot), Err(WrongBlock::Padding));
         }
     }
 
@@ -145,10 +148,10 @@ mod tests {
         for len in [0, 128_000, BLOCK_LEN - 1, BLOCK_LEN + 1] {
             let slot = Bytes::from(vec![0; len]);
             for carriage in [Carriage::Whole, Carriage::Padded] {
-                assert_eq!(carriage.unload(slot.clone()), Err(WrongBlock::Length { len }));
+                assert_eq!(carriage.unload(&slot), Err(WrongBlock::Length { len }));
             }
         }
-        assert_eq!(Carriage::found_in(&[0; 128_000]), Carriage::Whole);
+        assert_eq!(Carriage::found_in(&vec![0; 128_000]), Carriage::Whole);
         assert_eq!(Carriage::found_in(&[]), Carriage::Whole);
     }
 }

@@ -307,7 +307,7 @@ impl Upkeep for MemoryStore {
         let mut new = 0;
         for contents in contents.chunks_exact(BLOCK_LEN) {
             let carriage = Carriage::found_in(contents);
-            if let Ok(block) = carriage.unload(contents.to_vec().into()) {
+            if let Ok(block) = carriage.unload(&contents.to_vec().into()) {
                 new += u64::from(self.put(&block)?);
             }
         }

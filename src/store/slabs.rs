@@ -422,7 +422,7 @@ impl Upkeep for SlabStore {
             let entry = Entry { slot, len: WHOLE, put: 0, used: 0 };
             let Some(contents) = self.files.read(entry)? else { break };
             // A block of js-offs is read without what fills up its slot.
-            let (id, len) = match Carriage::found_in(&contents).unload(contents) {
+            let (id, len) = match Carriage::found_in(&contents).unload(&contents) {
                 Ok(block) => (block.id(), block.size().len()),
                 Err(_) => break,
             };

@@ -1,9 +1,10 @@
 //! The content of an OFF torrent: blocks of the store, in the torrent's order.
 //!
-//! Piece `i` is block `i`, or a run of blocks (see [`mapping`]), as the blocks are [carried](Carriage). To serve, the ids of all blocks
-//! are known. To download, some are: those of the descriptor that is here already, and those that
-//! have come. A piece whose blocks' ids are all known is checked against these alone, which is
-//! one hash instead of two; any other against the info dict, and then its blocks' ids are new.
+//! Piece `i` is block `i`, or a run of blocks (see [`mapping`]), each in its slot ([`Carriage`]). To
+//! serve, the ids of all blocks are known. To download, some are: those of the descriptor that is here
+//! already, and those that have come. A piece whose blocks' ids are all known is checked against these
+//! alone, which is one hash instead of two; any other against the info dict, and then its blocks' ids
+//! are new, and their size is the one that the OFF URL tells.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +45,6 @@ pub struct BlockContent {
     store: Arc<dyn BlockStore>,
     pieces: Pieces,
     info: Bytes,
-    carriage: Carriage,
     blocks: Blocks,
     /// The Merkle tree of a version 2 torrent, made when somebody asks for hashes of it.
     layers: OnceLock<Option<Layers>>,
@@ -69,6 +69,7 @@ enum Blocks {
 struct Coming {
     catalog: Arc<Catalog>,
     info: Info,
+    carriage: Carriage,
     /// The SHA-1 of the pieces.
     hashes: Vec<PieceHash>,
     /// What the first block must be.
@@ -86,27 +87,20 @@ impl BlockContent {
     #[must_use]
     pub fn served(
         store: Arc<dyn BlockStore>,
-        (order, carriage): (Vec<BlockId>, Carriage),
+        order: Vec<BlockId>,
         info: Bytes,
         plant: Option<Plant>,
         priority: Priority,
     ) -> Self {
         let pieces = cut(order.len() as u64);
-        Self { plant, priority, ..Self::new(store, pieces, info, carriage, Blocks::Known(order)) }
+        Self { plant, priority, ..Self::new(store, pieces, info, Blocks::Known(order)) }
     }
 
-    fn new(
-        store: Arc<dyn BlockStore>,
-        pieces: Pieces,
-        info: Bytes,
-        carriage: Carriage,
-        blocks: Blocks,
-    ) -> Self {
+    fn new(store: Arc<dyn BlockStore>, pieces: Pieces, info: Bytes, blocks: Blocks) -> Self {
         Self {
             store,
             pieces,
             info,
-            carriage,
             blocks,
             layers: OnceLock::new(),
             plant: None,
@@ -116,8 +110,8 @@ impl BlockContent {
         }
     }
 
-    /// Blocks to be downloaded. `known` are those whose place is known: number, and id; `first` is
-    /// what the first one must be.
+    /// Blocks to be downloaded, carried in some way. `known` are those whose place is known: number,
+    /// and id; `first` is what the first one must be.
     pub fn coming(
         store: Arc<dyn BlockStore>,
         catalog: Arc<Catalog>,
@@ -135,12 +129,13 @@ impl BlockContent {
         let coming = Coming {
             catalog,
             info,
+            carriage,
             hashes,
             first,
             ids: RwLock::new(ids),
             unsaved: Mutex::default(),
         };
-        Ok(Self::new(store, cut(blocks), raw, carriage, Blocks::Coming(Box::new(coming))))
+        Ok(Self::new(store, cut(blocks), raw, Blocks::Coming(Box::new(coming))))
     }
 
     /// Blocks of the torrent.
@@ -224,7 +219,8 @@ impl BlockContent {
     fn restore(&self, order: &[BlockId], piece: u32, parts: &[Bytes]) -> Result<bool, StoreError> {
         let ids =
             self.blocks_of(piece).filter_map(|number| order.get(usize::try_from(number).ok()?));
-        let blocks = ids.zip(joined(parts)).map(|(id, slot)| self.carriage.check(*id, slot));
+        let check = |(id, slot): (&BlockId, Bytes)| Carriage::found_in(&slot).check(*id, &slot);
+        let blocks = ids.zip(joined(parts)).map(check);
         let Ok(blocks) = blocks.collect::<Result<Vec<_>, _>>() else { return Ok(false) };
         for block in &blocks {
             let is_new = self.store.put(block)?;
@@ -244,7 +240,7 @@ impl BlockContent {
         let mut added = Vec::new();
         for ((number, expected), slot) in numbers.zip(expected).zip(joined(parts)) {
             let first = coming.first.filter(|_| number == 0);
-            let block = match self.unload(number, expected.or(first), slot) {
+            let block = match coming.unload(number, expected.or(first), &slot) {
                 Ok(block) => block,
                 // The peer gave what the torrent promises, so it is the torrent that lies.
                 Err(lie) if coming.is_right(piece, parts) => return Err(lie.into()),
@@ -257,29 +253,6 @@ impl BlockContent {
         coming.learn(added.iter().copied());
         coming.save(&*self.store, added, SAVE_WINDOW_BLOCKS)?;
         Ok(Verdict::Right)
-    }
-
-    /// Takes a block out of its slot, or says what is wrong with it.
-    fn unload(&self, number: u64, expected: Option<BlockId>, slot: Bytes) -> Result<Block, NotOff> {
-        let len = self.carriage.block_size().len();
-        let block = self.carriage.unload(slot).map_err(|error| {
-            NotOff(match error {
-                WrongBlock::Padding => format!(
-                    "the bytes behind its block {number} are not zero, as they are where blocks \
-                     have {len} bytes"
-                ),
-                other => format!("of its block {number}, {other}"),
-            })
-        })?;
-        let id = block.id();
-        let Some(other) = expected.filter(|other| *other != id) else { return Ok(block) };
-        Err(NotOff(match number {
-            0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
-            _ => format!(
-                "its block {number} is {id} where the OFF URL has {other}: the torrent is \
-                 forged, or the link has a wrong key"
-            ),
-        }))
     }
 }
 
@@ -378,6 +351,34 @@ impl Coming {
     fn begun(&self, piece_of: impl Fn(u64) -> u32) -> BTreeSet<u32> {
         let ids = self.ids.read().unwrap_or_else(PoisonError::into_inner);
         ids.keys().map(|number| piece_of(*number)).collect()
+    }
+
+    /// Takes a block out of its slot, or says what is wrong with it.
+    fn unload(
+        &self,
+        number: u64,
+        expected: Option<BlockId>,
+        slot: &Bytes,
+    ) -> Result<Block, NotOff> {
+        let len = self.carriage.block_size().len();
+        let block = self.carriage.unload(slot).map_err(|error| {
+            NotOff(match error {
+                WrongBlock::Padding => format!(
+                    "the bytes behind its block {number} are not zero, as they are where blocks \
+                     have {len} bytes"
+                ),
+                other => format!("of its block {number}, {other}"),
+            })
+        })?;
+        let id = block.id();
+        let Some(other) = expected.filter(|other| *other != id) else { return Ok(block) };
+        Err(NotOff(match number {
+            0 => format!("it begins with block {id}, the URL's descriptor is {other}"),
+            _ => format!(
+                "its block {number} is {id} where the OFF URL has {other}: the torrent is \
+                 forged, or the link has a wrong key"
+            ),
+        }))
     }
 
     /// Whether a piece has the SHA-1 that the info dict says.

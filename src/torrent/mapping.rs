@@ -6,7 +6,8 @@
 //! paths, chain and tuples of every stream that a file is or is packed in, each stream once. So
 //! one torrent carries a whole directory, and everybody makes the same. Piece `i` is block `i`.
 //! Above 65,536 blocks a piece is the smallest power of two of consecutive blocks that keeps to
-//! 65,536 pieces; the last piece may be short.
+//! 65,536 pieces; the last piece may be short. A block of js-offs takes as much of a piece as any, the rest is
+//! zeros ([`Carriage`](crate::off::Carriage)).
 
 use std::collections::HashSet;
 

@@ -5,7 +5,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `length` | blocks * 131072 |
+//! | `length` | blocks * 131072, shorter ones padded with zeros ([`Carriage`](crate::off::Carriage)) |
 //! | `name` | first 16 hex digits of the first block's id (the descriptor's), then `.off`; for a pack that is not one OFF URL's, of SHA-256 over the ids of its blocks ([`PackId`]) |
 //! | `piece length` | 131072, or a power of two of them, see [`mapping`] |
 //! | `pieces` | SHA-1 of each piece, 20 bytes each |

@@ -8,7 +8,7 @@ use offswarm::client::put::PutOptions;
 use offswarm::client::{Client, Settings};
 use offswarm::id::{BlockId, FileId};
 use offswarm::off::url::Named;
-use offswarm::off::{Block, BlockSize, OffUrl, Seal, TupleSize};
+use offswarm::off::{Block, BlockSize, Carriage, OffUrl, Seal, TupleSize};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -22,7 +22,7 @@ fn chain(ids: &[BlockId], rng: &mut StdRng) -> Block {
     for (place, id) in bytes.chunks_exact_mut(32).zip(ids) {
         place.copy_from_slice(id.as_bytes());
     }
-    Block::from_piece(bytes.into()).unwrap()
+    Carriage::Whole.unload(&bytes.into()).unwrap()
 }
 
 fn url(length: u64, descriptor: BlockId) -> String {

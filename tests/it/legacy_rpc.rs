@@ -83,7 +83,6 @@ fn peer_of(told: &Value) -> LegacyPeer {
 struct Answering {
     address: SocketAddr,
     session: Session,
-    peer: LegacyPeer,
     _stop: DropGuard,
 }
 
@@ -110,8 +109,7 @@ impl Answering {
         tokio::spawn(async move {
             bridge::serve(listener, serving, &place, bounds, stopped).await.unwrap();
         });
-        let peer = LegacyPeer { id, external: address, internal: address };
-        Self { address, session, peer, _stop: stop.drop_guard() }
+        Self { address, session, _stop: stop.drop_guard() }
     }
 
     /// Sends bytes, half-closes, and reads to the end, as js-offs does.

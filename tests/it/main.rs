@@ -15,6 +15,7 @@
 mod announces;
 mod bad_input;
 mod command_line;
+mod convert;
 mod daemon;
 mod daemon_services;
 mod dht_commands;
@@ -30,6 +31,7 @@ mod legacy;
 mod legacy_gateway;
 mod legacy_import;
 mod legacy_rpc;
+mod legacy_torrents;
 mod limits;
 mod memory;
 mod metainfo_corpus;

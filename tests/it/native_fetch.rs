@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use offswarm::client::fetch::{Rungs, Waiting, Ways};
 use offswarm::client::{Client, GetError, Settings};
 use offswarm::limits::BLOCK_LEN;
-use offswarm::off::{Block, OffUrl};
+use offswarm::off::{Carriage, OffUrl};
 use offswarm::swarm::native::NativeOptions;
 use offswarm::swarm::session::{Options, Swarms};
 use rand::rngs::StdRng;
@@ -40,7 +40,7 @@ async fn node(
 ) -> (Client, Swarms) {
     let client = Client::open(&place.path(home), &Settings::default()).unwrap();
     for block in blocks {
-        client.store().put(&Block::from_piece(block.clone().into()).unwrap()).unwrap();
+        client.store().put(&Carriage::Whole.unload(&block.clone().into()).unwrap()).unwrap();
     }
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let swarms = client.swarms(&Options { listen, ..Options::default() }).await.unwrap();

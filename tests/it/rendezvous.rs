@@ -112,6 +112,19 @@ async fn a_bare_url_is_enough_whoever_seeds_it() {
     assert_eq!(seeding.signal("TERM"), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bare_url_of_version_3_is_enough() {
+    let (place, nodes) = (Place::new(), network(here(), 4).await);
+    let file = place.file("file", 400_000);
+    let put = place.run("a", ["put", "--v3", file.to_str().unwrap()]).ok().stdout();
+    let url = put.trim();
+    place.run("a", ["publish", url]).ok();
+    let seeding = Seeder::start(joined(place.command("a", ["seed", "--bare"]), &nodes[0]));
+    assert_eq!(seeding.url, url);
+    get(&place, "b", url, &nodes[1], &["--swarm-only", "--timeout", "60s"]).ok();
+    assert!(fs::read(place.path("out")).unwrap() == noise(400_000));
+}
+
 /// What was known the last time is enough to get into the network: no entry answers any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_table_survives_a_restart() {

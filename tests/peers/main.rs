@@ -32,6 +32,7 @@ mod krpc;
 mod ladder;
 mod lan;
 mod large;
+mod legacy_torrents;
 mod liar;
 mod libtorrent;
 mod lighttpd;

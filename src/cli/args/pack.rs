@@ -20,7 +20,8 @@ pub(in crate::cli) enum PackCommand {
     ///
     /// The torrent is remembered as published. That of a single OFF URL is the OFF URL's own. The
     /// link does not carry the OFF URL: whoever has it can host the blocks, not read them. A client
-    /// that is to seed the pack wants it under the name in the torrent.
+    /// that is to seed the pack wants it under the name in the torrent. OFF URLs of version 3 need
+    /// 128,000 bytes and more, and a pack of their own.
     Export(ExportArgs),
     /// Take the blocks of a pack in
     Adopt(AdoptArgs),

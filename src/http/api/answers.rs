@@ -120,9 +120,8 @@ impl From<PublishError> for Failure {
             PublishError::Incomplete { .. } => {
                 failure.hint("fetch the OFF URL first: POST /api/fetch")
             }
-            PublishError::ShortBlocks { .. } | PublishError::MixedBlocks { .. } => {
-                failure.hint("offswarm convert --to v4 puts it in blocks that fill a torrent")
-            }
+            PublishError::ShortBlocks { .. } | PublishError::MixedBlocks { .. } => failure
+                .hint("offswarm convert URL --to v4 puts the same in blocks that fill a torrent"),
             _ => failure,
         }
     }
