@@ -43,7 +43,7 @@ fn prepared(folder: &std::path::Path, exchange: &Recorded) -> Client {
         "Ping_Value" if exchange.name.ends_with("hit") => {
             let wanted = BlockId::from_slice(&hex(&asked["payload"]["hash"])).unwrap();
             let found = blocks(class).into_iter().find(|(id, _)| *id == wanted);
-            found.into_iter().for_each(|(_, bytes)| put(bytes));
+            found.into_iter().map(|(_, bytes)| bytes).for_each(put);
         }
         _ => {}
     }

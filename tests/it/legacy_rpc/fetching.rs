@@ -59,7 +59,9 @@ async fn fetch(client: &Client, url: &OffUrl, ways: &Ways) -> Result<u64, GetErr
 
 fn taker(folder: &Path, nodes: &[&Node]) -> Client {
     let client = client(folder, &Settings::default());
-    nodes.iter().for_each(|node| client.add_legacy_peer(node.peer).unwrap());
+    for node in nodes {
+        client.add_legacy_peer(node.peer).unwrap();
+    }
     client
 }
 

@@ -154,10 +154,13 @@ pub(super) struct Node {
     shared: Arc<Shared>,
 }
 
+/// Blocks by class and id.
+type Blocks = HashMap<(u64, Vec<u8>), Vec<u8>>;
+
 struct Shared {
     id: [u8; 32],
     address: SocketAddr,
-    blocks: Mutex<HashMap<(u64, Vec<u8>), Vec<u8>>>,
+    blocks: Mutex<Blocks>,
     /// Whom it names if it does not have a block: protobuf peers.
     named: Mutex<Vec<Vec<u8>>>,
     habit: Habit,
@@ -277,7 +280,9 @@ impl Shared {
         match kind {
             1 | 4 => (None, true),
             2 => {
-                named.iter().for_each(|peer| put_bytes(&mut out, 1, peer));
+                for peer in &named {
+                    put_bytes(&mut out, 1, peer);
+                }
                 (Some(out), true)
             }
             3 => {
@@ -291,7 +296,11 @@ impl Shared {
                         }
                         put_bytes(&mut out, 3, &data);
                     }
-                    None => named.iter().for_each(|peer| put_bytes(&mut out, 4, peer)),
+                    None => {
+                        for peer in &named {
+                            put_bytes(&mut out, 4, peer);
+                        }
+                    }
                 }
                 (Some(out), is_here)
             }
