@@ -15,7 +15,7 @@ pub const MAX_LEGACY_ANSWER_LEN: usize = 256 << 10;
 pub const LEGACY_SMALL_REQUEST_LEN: usize = 256 << 10;
 
 /// Requests longer than [`LEGACY_SMALL_REQUEST_LEN`] that are read at the same time: with what is made
-/// of their filters some 64 MiB.
+/// of their filters some 100 MiB.
 pub const LEGACY_LARGE_REQUESTS: usize = 4;
 
 /// Connections answered at the same time; who comes later is dropped.
