@@ -29,7 +29,7 @@ mod connection;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::household;
 use crate::client::legacy::LegacyPlace;
 use crate::client::session::Session;
 use crate::client::session::relay::Relay;
@@ -203,16 +204,6 @@ impl Drop for Pass {
                 inside.remove(&self.ip);
             }
         }
-    }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one: what one household has.
-fn household(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))
-        }
-        ip => ip,
     }
 }
 

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::address::may_dial_told;
 use crate::id::{BlockId, LegacyId};
 use crate::limits::legacy::{
     LEGACY_CALLS, LEGACY_CALLS_PER_NODE, LEGACY_PATIENCE, MAX_LEGACY_NODES,
@@ -202,7 +201,7 @@ impl Picker {
         let given_up = node.given_up;
         if let Outcome::Elsewhere(told, by) = outcome {
             let by = *by;
-            self.add_nodes(told.iter().filter(|peer| may_dial_told(peer.external, by)).copied());
+            self.add_nodes(told.iter().filter(|peer| peer.may_be_told(by)).copied());
         }
         let is_here = *outcome == Outcome::Here;
         if is_here {
