@@ -108,7 +108,7 @@ impl Answering {
         let stop = CancellationToken::new();
         let (serving, stopped) = (session.clone(), stop.clone());
         tokio::spawn(async move {
-            bridge::serve(listener, serving, &place, bounds, stopped).await.unwrap();
+            bridge::serve(listener, serving, &place, bounds, stopped).await;
         });
         let peer = LegacyPeer { id, external: address, internal: address };
         Self { address, session, peer, _stop: stop.drop_guard() }
