@@ -471,9 +471,9 @@ mod tests {
             bytes.extend(more);
             Filter::decode(&bytes)
         };
-        assert_eq!(with(&[0x9f; 1_000_000]), Err(FilterError::Deep));
+        assert_eq!(with(&[0x9f].repeat(1_000_000)), Err(FilterError::Deep));
         assert_eq!(with(&[0x82, 0x9f, 0xff].repeat(10)), Err(FilterError::Deep));
-        assert_eq!(with(&[0xc1; 1_000_000]), Err(FilterError::Deep));
+        assert_eq!(with(&[0xc1].repeat(1_000_000)), Err(FilterError::Deep));
         assert!(with(&[0xff]).is_err());
         let harmless = [0x83, 0x9f, 0x01, 0xff, 0xa1, 0x01, 0x02, 0x5f, 0x41, 0x07, 0xff];
         assert!(with(&harmless).is_ok());
