@@ -7,6 +7,7 @@ use offswarm::client::fetch::{Rungs, Ways};
 use offswarm::client::{Client, GetError, Settings};
 use offswarm::legacy::caller::Ourselves;
 use offswarm::off::OffUrl;
+use offswarm::store::Presence;
 use offswarm::swarm::session::Options;
 use tokio_util::sync::CancellationToken;
 
@@ -132,14 +133,15 @@ async fn a_node_that_fetches_takes_no_place_either() {
 async fn refusals_do_not_keep_a_fetch_alive() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(1, Habit::Honest, Duration::from_secs(1));
-    let url = url("len-50000");
+    let url = url("len-10000");
     let descriptor = url.descriptor().unwrap();
     let mini = blocks("mini").into_iter().filter(|(id, _)| *id == descriptor);
     node.has(2, mini.map(|(id, bytes)| (id.as_bytes().to_vec(), bytes)));
     let client = taker(folder.path(), &[&node]);
-    // The first block of its descriptor names more blocks than it refuses in this time.
+    // The descriptor names more blocks than it refuses in this time.
     let ways = Ways { stall: Some(Duration::from_secs(2)), ..ways() };
     assert!(matches!(fetch(&client, &url, &ways).await, Err(GetError::NotFound { .. })));
+    assert_eq!(client.store().presence(&descriptor).unwrap(), Presence::Held);
     let refused = node.calls().len() - 1;
     assert!(refused < 30, "{refused}");
 }

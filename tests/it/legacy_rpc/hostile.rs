@@ -134,7 +134,7 @@ async fn small_blocks_in_vast_requests_take_little_memory() {
 
 /// The peak resident size of this process in bytes.
 fn memory() -> u64 {
-    crate::program::memory(std::process::id(), "VmHWM")
+    crate::program::memory(std::process::id(), "VmHWM") << 10
 }
 
 #[tokio::test(flavor = "multi_thread")]
