@@ -96,6 +96,17 @@ fn reach_v6(ip: Ipv6Addr) -> Reach {
     }
 }
 
+/// An IPv4 address, or the /64 of an IPv6 one: what one household has.
+#[must_use]
+pub fn household(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))
+        }
+        ip => ip,
+    }
+}
+
 /// Writes an address in its compact form: 6 bytes for IPv4, 18 for IPv6.
 pub fn put_compact(out: &mut Vec<u8>, address: SocketAddr) {
     match address.ip().to_canonical() {

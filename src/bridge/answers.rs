@@ -60,7 +60,10 @@ impl Shared {
     async fn block(&self, id: BlockId) -> Option<Block> {
         let store = Arc::clone(self.session.client().store());
         let read = spawn_blocking(move || store.get(&id)).await.ok()?;
-        read.inspect_err(|error| tracing::warn!(%id, "cannot serve a block: {error}")).ok()?
+        let failed = |error: &StoreError| {
+            self.complaints.fail(&format_args!("cannot serve the block {id}: {error}"));
+        };
+        read.inspect_err(failed).ok()?
     }
 
     /// Keeps a block for somebody else, if that is our policy. It has no id: it is what it is.
@@ -74,14 +77,19 @@ impl Shared {
             return Answer::Failure;
         }
         let kept = spawn_blocking(move || {
+            // It outlives the request, which may be much longer.
+            let value = Bytes::copy_from_slice(&value);
             let block = Block::check(BlockId::of(&value), value).ok()?;
-            let hosted = client.host(&block);
-            hosted.inspect_err(|error| tracing::warn!("cannot keep a block: {error}")).ok()
+            Some(client.host(&block))
         });
         match kept.await {
-            Ok(Some(Hosted::Kept | Hosted::Held)) => Answer::Success,
-            Ok(Some(Hosted::Refused(why))) => {
+            Ok(Some(Ok(Hosted::Kept | Hosted::Held))) => Answer::Success,
+            Ok(Some(Ok(Hosted::Refused(why)))) => {
                 tracing::debug!("a block of somebody else is not taken in: {why}");
+                Answer::Failure
+            }
+            Ok(Some(Err(error))) => {
+                self.complaints.fail(&format_args!("cannot keep a block: {error}"));
                 Answer::Failure
             }
             Ok(None) | Err(_) => Answer::Failure,
@@ -109,7 +117,7 @@ impl Shared {
             Ok(Ok(Some(block))) => Answer::Random { size, value: block.bytes().clone() },
             Ok(Ok(None)) | Err(_) => Answer::Failure,
             Ok(Err(error)) => {
-                tracing::warn!("cannot look for a block: {error}");
+                self.complaints.fail(&format_args!("cannot look for a block: {error}"));
                 Answer::Failure
             }
         }

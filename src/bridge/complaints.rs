@@ -10,7 +10,14 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<State>);
+pub(super) struct Complaints {
+    strangers: Rare,
+    ours: Rare,
+}
+
+/// Lines that are rare, however much there is to say.
+#[derive(Debug, Default)]
+struct Rare(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -21,7 +28,7 @@ struct State {
 impl Complaints {
     /// Somebody did something that makes no sense.
     pub(super) fn hear(&self, remote: SocketAddr, what: &dyn Display) {
-        match self.due(Instant::now()) {
+        match self.strangers.due(Instant::now()) {
             Some(0) => tracing::warn!(%remote, "a legacy request is not answered: {what}"),
             Some(unsaid) => tracing::warn!(
                 %remote,
@@ -31,6 +38,17 @@ impl Complaints {
         }
     }
 
+    /// Something of ours failed, which strangers can have done again and again.
+    pub(super) fn fail(&self, what: &dyn Display) {
+        match self.ours.due(Instant::now()) {
+            Some(0) => tracing::warn!("{what}"),
+            Some(unsaid) => tracing::warn!("{what} (and {unsaid} failures before it)"),
+            None => tracing::debug!("{what}"),
+        }
+    }
+}
+
+impl Rare {
     /// Whether it is time for a line, and how many were not said since the last.
     fn due(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_one_line_a_minute() {
-        let (complaints, now) = (Complaints::default(), Instant::now());
+        let (complaints, now) = (Rare::default(), Instant::now());
         assert_eq!(complaints.due(now), Some(0));
         for _ in 0..1_000 {
             assert_eq!(complaints.due(now), None);

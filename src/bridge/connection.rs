@@ -63,7 +63,8 @@ impl Shared {
         let from = Some(self.ourselves.seen_at(local));
         let number = request.number.clone();
         let bytes = Response { from, number, answer }.encode(&request.call);
-        drop(read);
+        // Whoever takes its time over the answer does not hold a large request meanwhile.
+        drop((request, read));
         if let Err(error) = write(&mut stream, &bytes, self.bounds.idle).await {
             tracing::debug!(%remote, "an answer was not taken: {error}");
         }

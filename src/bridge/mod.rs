@@ -28,8 +28,7 @@ mod complaints;
 mod connection;
 
 use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +37,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::household;
 use crate::client::legacy::LegacyPlace;
 use crate::client::session::Session;
 use crate::client::session::relay::Relay;
@@ -50,10 +50,8 @@ use crate::limits::legacy::{
 
 use complaints::Complaints;
 
-/// Connections that could not be accepted in a row before that is an error.
-const ACCEPT_FAILURES: u32 = 50;
-
-/// The pause after one: most often there is no file descriptor left.
+/// The pause after a connection that could not be accepted: most often there is no file descriptor left,
+/// and starting anew would give none back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long answers under way may take once it is to stop.
@@ -101,7 +99,7 @@ pub async fn serve(
     place: &LegacyPlace,
     bounds: Bounds,
     stop: CancellationToken,
-) -> io::Result<()> {
+) {
     let (contacts, ourselves) = (session.client().legacy_contacts(), place.ourselves());
     let shared = Arc::new(Shared {
         relay: Relay::new(session.clone()),
@@ -117,14 +115,13 @@ pub async fn serve(
     let cut = CancellationToken::new();
     let _guard = cut.clone().drop_guard();
     let tending = tasks.spawn(tend(contacts, ourselves, stop.child_token()));
-    let accepted = accept(listener, &shared, &tasks, (&stop, &cut)).await;
+    accept(listener, &shared, &tasks, (&stop, &cut)).await;
     tending.abort();
     tasks.close();
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
         cut.cancel();
         tasks.wait().await;
     }
-    accepted
 }
 
 async fn accept(
@@ -132,18 +129,16 @@ async fn accept(
     shared: &Arc<Shared>,
     tasks: &TaskTracker,
     (stop, cut): (&CancellationToken, &CancellationToken),
-) -> io::Result<()> {
+) {
     let (places, door) = (Arc::new(Semaphore::new(LEGACY_CONNECTIONS)), Door::default());
-    let mut failures = 0;
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, remote)) => {
-                failures = 0;
                 let Some(pass) = door.enter(&places, remote.ip()) else {
                     shared.complaints.hear(remote, &"too many connections");
                     continue;
@@ -154,10 +149,10 @@ async fn accept(
                     drop(pass);
                 });
             }
-            Err(error) if failures == ACCEPT_FAILURES => return Err(error),
             Err(error) => {
-                failures += 1;
-                tracing::debug!("a connection could not be accepted: {error}");
+                shared
+                    .complaints
+                    .fail(&format_args!("a connection could not be accepted: {error}"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -203,16 +198,6 @@ impl Drop for Pass {
                 inside.remove(&self.ip);
             }
         }
-    }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one: what one household has.
-fn household(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64))
-        }
-        ip => ip,
     }
 }
 

@@ -7,9 +7,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::address::{may_dial, may_dial_told};
+use crate::address::household;
 use crate::id::LegacyId;
-use crate::limits::legacy::{LEGACY_UPKEEP_EVERY, MAX_LEGACY_CONTACTS};
+use crate::limits::legacy::{
+    LEGACY_CONTACTS_PER_ADDRESS, LEGACY_UPKEEP_EVERY, MAX_LEGACY_CONTACTS,
+};
 
 use super::peer::LegacyPeer;
 
@@ -47,8 +49,11 @@ impl Contacts {
         self.all.retain(|contact| contact.peer.id != id);
     }
 
-    /// Adds a peer that the user names. It replaces what was known under its id.
+    /// Adds a peer that the user names. It replaces what was known under its id. We are none of ours.
     pub fn name(&mut self, peer: LegacyPeer) {
+        if self.ours == Some(peer.id) {
+            return;
+        }
         match self.all.iter_mut().find(|contact| contact.peer.id == peer.id) {
             Some(known) if known.peer == peer => known.named = true,
             Some(known) => *known = Contact { peer, named: true, answered: None, pinged: None },
@@ -75,10 +80,7 @@ impl Contacts {
     }
 
     fn add(&mut self, peer: LegacyPeer, by: IpAddr) -> bool {
-        if self.ours == Some(peer.id)
-            || !may_dial_told(peer.external, by)
-            || !may_dial(peer.internal)
-        {
+        if self.ours == Some(peer.id) || !peer.may_be_told(by) {
             return false;
         }
         match self.all.iter_mut().find(|contact| contact.peer.id == peer.id) {
@@ -89,7 +91,7 @@ impl Contacts {
                 true
             }
             None => {
-                self.make_room() && {
+                self.make_room(peer.external.ip()) && {
                     self.all.push(Contact { peer, named: false, answered: None, pinged: None });
                     true
                 }
@@ -97,13 +99,21 @@ impl Contacts {
         }
     }
 
-    /// Makes room for one that is new: of those who never answered the oldest goes. Whether there is.
-    fn make_room(&mut self) -> bool {
-        if self.all.len() < MAX_LEGACY_CONTACTS {
+    /// Makes room for one that is new at an address: of those who never answered the oldest goes, and if
+    /// many are at that address, of these. Whether there is.
+    fn make_room(&mut self, ip: IpAddr) -> bool {
+        // On this machine many programs share an address.
+        let ip = Some(household(ip)).filter(|ip| !ip.is_loopback());
+        let is_beside = |contact: &Contact| Some(household(contact.peer.external.ip())) == ip;
+        let beside = self.all.iter().filter(|contact| is_beside(contact)).count();
+        let crowded = beside >= LEGACY_CONTACTS_PER_ADDRESS;
+        if self.all.len() < MAX_LEGACY_CONTACTS && !crowded {
             return true;
         }
-        let silent = |contact: &Contact| !contact.named && contact.answered.is_none();
-        let oldest = self.all.iter().position(silent);
+        let goes = |contact: &Contact| {
+            !contact.named && contact.answered.is_none() && (!crowded || is_beside(contact))
+        };
+        let oldest = self.all.iter().position(goes);
         oldest.map(|at| self.all.remove(at)).is_some()
     }
 
@@ -159,11 +169,14 @@ impl Contacts {
         peers
     }
 
-    /// Those that may be asked for something: named by the user, or having answered.
+    /// Those that may be asked for something: first those that the user named, then those that have
+    /// answered.
     #[must_use]
     pub fn to_ask(&self) -> Vec<LegacyPeer> {
         let may = |contact: &&Contact| contact.named || contact.answered.is_some();
-        self.all.iter().filter(may).map(|contact| contact.peer).collect()
+        let mut contacts: Vec<_> = self.all.iter().filter(may).collect();
+        contacts.sort_by_key(|contact| !contact.named);
+        contacts.into_iter().map(|contact| contact.peer).collect()
     }
 
     /// Everybody.
@@ -251,19 +264,50 @@ mod tests {
         assert_eq!(contacts.to_ask(), [peer(1, "203.0.113.5:9000")]);
     }
 
+    /// Somebody with an id of its own for each number.
+    fn anybody(number: u16, address: &str) -> LegacyPeer {
+        let mut id = [9; 32];
+        id[..2].copy_from_slice(&number.to_le_bytes());
+        LegacyPeer { id: LegacyId::from_bytes(id), ..peer(0, address) }
+    }
+
     #[test]
     fn a_crowd_pushes_out_only_who_never_answered() {
-        let (mut contacts, here) = (Contacts::new(), HERE.parse().unwrap());
-        contacts.called(peer(1, "203.0.113.5:8200"), here);
+        let mut contacts = Contacts::new();
+        contacts.called(peer(1, "203.0.113.5:8200"), HERE.parse().unwrap());
         contacts.answered(LegacyId::from_bytes([1; 32]), Instant::now());
         for number in 0..2_000_u16 {
-            let mut id = [9; 32];
-            id[..2].copy_from_slice(&number.to_le_bytes());
-            let caller = LegacyPeer { id: LegacyId::from_bytes(id), ..peer(0, "203.0.113.5:8200") };
-            contacts.called(caller, here);
+            let caller = anybody(number, &format!("203.0.{}.{}:8200", number >> 8, number & 255));
+            contacts.called(caller, caller.external.ip());
         }
         assert_eq!(contacts.all().len(), MAX_LEGACY_CONTACTS);
         assert_eq!(ids(&contacts.to_ask()), [1]);
+    }
+
+    /// One address with many ids that all answer had the whole table, and every fetch asked it only.
+    #[test]
+    fn one_address_with_many_ids_does_not_keep_out_others() {
+        let (mut contacts, now) = (Contacts::new(), Instant::now());
+        for number in 0..2_000_u16 {
+            let caller = anybody(number, "203.0.113.5:8200");
+            contacts.called(caller, HERE.parse().unwrap());
+            contacts.answered(caller.id, now);
+        }
+        assert_eq!(contacts.all().len(), LEGACY_CONTACTS_PER_ADDRESS);
+        assert!(contacts.called(peer(1, "203.0.113.6:8200"), "203.0.113.6".parse().unwrap()));
+        contacts.name(peer(2, "203.0.113.7:8200"));
+        assert_eq!(ids(&contacts.to_ask())[0], 2, "whom the user named comes first");
+    }
+
+    #[test]
+    fn who_has_many_ids_pushes_out_its_own() {
+        let mut contacts = Contacts::new();
+        contacts.called(peer(1, "203.0.113.6:8200"), "203.0.113.6".parse().unwrap());
+        for number in 0..100 {
+            contacts.called(anybody(number, "203.0.113.5:8200"), HERE.parse().unwrap());
+        }
+        assert_eq!(contacts.all().len(), 1 + LEGACY_CONTACTS_PER_ADDRESS);
+        assert_eq!(contacts.all()[0].peer.id, LegacyId::from_bytes([1; 32]));
     }
 
     #[test]
@@ -282,5 +326,7 @@ mod tests {
         let mut contacts = Contacts::new();
         contacts.we_are(LegacyId::from_bytes([1; 32]));
         assert!(!contacts.called(peer(1, "203.0.113.5:8200"), HERE.parse().unwrap()));
+        contacts.name(peer(1, "203.0.113.5:8200"));
+        assert!(contacts.all().is_empty());
     }
 }

@@ -35,6 +35,9 @@ const BUCKET_SLOTS: usize = 4;
 /// Buckets of a filter without items, as js-offs writes it.
 const EMPTY_BUCKETS: u64 = 65_536;
 
+/// How deep lists may be within each other in what is skipped: js-offs writes none there.
+const MAX_DEPTH: usize = 8;
+
 /// Items that change places for a new one before it is given up.
 const MAX_MOVES: u32 = 500;
 
@@ -44,6 +47,9 @@ pub enum FilterError {
     /// They are not CBOR, or of another form.
     #[error("not a filter: {0}")]
     Form(String),
+    /// Lists within lists within lists.
+    #[error("the filter has lists more than {MAX_DEPTH} deep")]
+    Deep,
     /// A number that must be there is not.
     #[error("the filter has no {0}")]
     Without(&'static str),
@@ -83,7 +89,7 @@ impl Filter {
                 "bSize" => has_slots = decoder.u64().map(|_| true)?,
                 "count" => has_count = decoder.u64().map(|_| true)?,
                 "buckets" => buckets(decoder, &mut slots)?,
-                _ => decoder.skip()?,
+                _ => skip(decoder, MAX_DEPTH)?,
             }
             Ok::<_, FilterError>(())
         })?;
@@ -99,8 +105,8 @@ impl Filter {
         let fingerprint_len = fingerprint_len.ok_or(FilterError::Fingerprint(fingerprint))?;
         let fingerprint_len = fingerprint_len.min(FINGERPRINT_LEN);
         // A shorter fingerprint than all have is nobody's.
-        let fitting = slots.into_iter().filter(|(_, data)| data.len() == fingerprint_len);
-        let slots = fitting.map(|(bucket, data)| (bucket, number(&data))).collect();
+        let fitting = slots.into_iter().filter(|(_, len, _)| usize::from(*len) == fingerprint_len);
+        let slots = fitting.map(|(bucket, _, fingerprint)| (bucket, fingerprint)).collect();
         Ok(Self { buckets, fingerprint_len, slots })
     }
 
@@ -159,20 +165,20 @@ fn each<'b, F: From<minicbor::decode::Error>>(
     }
 }
 
-/// A bucket, and what is in one of its slots.
-type Slot = (u32, Vec<u8>);
+/// A bucket, and of what is in one of its slots the length and the number.
+type Slot = (u32, u8, u32);
 
 fn buckets(decoder: &mut Decoder<'_>, slots: &mut Vec<Slot>) -> Result<(), FilterError> {
     let mut number: u32 = 0;
     each(decoder, Decoder::array, &mut |decoder| {
         if is_null(decoder)? {
-            decoder.skip()?;
+            skip(decoder, MAX_DEPTH)?;
         } else {
             each(decoder, Decoder::map, &mut |decoder| {
                 if decoder.str()? == "contents" {
                     return contents(decoder, number, slots);
                 }
-                Ok(decoder.skip()?)
+                skip(decoder, MAX_DEPTH)
             })?;
         }
         number = number.checked_add(1).ok_or(FilterError::TooLarge)?;
@@ -187,35 +193,62 @@ fn contents(
 ) -> Result<(), FilterError> {
     each(decoder, Decoder::array, &mut |decoder| {
         if is_null(decoder)? {
-            return Ok(decoder.skip()?);
+            return skip(decoder, MAX_DEPTH);
         }
         each(decoder, Decoder::map, &mut |decoder| match decoder.str()? {
             "fp" => {
                 if slots.len() >= MAX_LEGACY_FILTER_SLOTS {
                     return Err(FilterError::TooLarge);
                 }
-                slots.push((bucket, fingerprint(decoder)?));
+                let (len, fingerprint) = fingerprint(decoder)?;
+                slots.push((bucket, len, fingerprint));
                 Ok(())
             }
-            _ => Ok(decoder.skip()?),
+            _ => skip(decoder, MAX_DEPTH),
         })
     })
 }
 
-/// The bytes of a fingerprint; of more than anybody has, those that are too many are left out.
-fn fingerprint(decoder: &mut Decoder<'_>) -> Result<Vec<u8>, FilterError> {
-    let mut data = Vec::with_capacity(FINGERPRINT_LEN);
+/// The length of a fingerprint and its number; of more bytes than anybody has, those that are too many
+/// are left out.
+fn fingerprint(decoder: &mut Decoder<'_>) -> Result<(u8, u32), FilterError> {
+    let (mut data, mut len) = ([0; FINGERPRINT_LEN], 0_u8);
     each(decoder, Decoder::map, &mut |decoder| match decoder.str()? {
         "data" => each(decoder, Decoder::array, &mut |decoder| {
             let byte = decoder.u8()?;
-            if data.len() <= FINGERPRINT_LEN {
-                data.push(byte);
+            if let Some(place) = data.get_mut(usize::from(len)) {
+                *place = byte;
             }
+            len = len.saturating_add(1);
             Ok::<_, FilterError>(())
         }),
-        _ => Ok(decoder.skip()?),
+        _ => skip(decoder, MAX_DEPTH),
     })?;
-    Ok(data)
+    Ok((len, number(&data)))
+}
+
+/// Skips an item. The library's own way takes 16 bytes for every byte of lists within lists.
+fn skip(decoder: &mut Decoder<'_>, depth: usize) -> Result<(), FilterError> {
+    let within = || depth.checked_sub(1).ok_or(FilterError::Deep);
+    match decoder.datatype()? {
+        Type::Array | Type::ArrayIndef => {
+            let within = within()?;
+            each(decoder, Decoder::array, &mut |decoder| skip(decoder, within))
+        }
+        Type::Map | Type::MapIndef => {
+            let within = within()?;
+            each(decoder, Decoder::map, &mut |decoder| {
+                skip(decoder, within)?;
+                skip(decoder, within)
+            })
+        }
+        Type::Tag => {
+            decoder.tag()?;
+            skip(decoder, within()?)
+        }
+        Type::Break => Err(FilterError::Form("a list ends that has not begun".into())),
+        _ => Ok(decoder.skip()?),
+    }
 }
 
 fn is_null(decoder: &Decoder<'_>) -> Result<bool, FilterError> {
@@ -425,6 +458,25 @@ mod tests {
         }
         assert_eq!(filter(1, 0).unwrap_err(), FilterError::Fingerprint(0));
         assert_eq!(filter(1, 65).unwrap_err(), FilterError::Fingerprint(65));
+    }
+
+    /// Eight MiB of them took 128 MiB to skip, once more for each request under way.
+    #[test]
+    fn lists_within_lists_are_not_followed() {
+        let with = |more: &[u8]| {
+            let mut bytes = Filter::nothing();
+            assert_eq!(bytes[0], 0xa5);
+            bytes[0] = 0xa6;
+            bytes.extend([0x61, b'x']);
+            bytes.extend(more);
+            Filter::decode(&bytes)
+        };
+        assert_eq!(with(&[0x9f].repeat(1_000_000)), Err(FilterError::Deep));
+        assert_eq!(with(&[0x82, 0x9f, 0xff].repeat(10)), Err(FilterError::Deep));
+        assert_eq!(with(&[0xc1].repeat(1_000_000)), Err(FilterError::Deep));
+        assert!(with(&[0xff]).is_err());
+        let harmless = [0x83, 0x9f, 0x01, 0xff, 0xa1, 0x01, 0x02, 0x5f, 0x41, 0x07, 0xff];
+        assert!(with(&harmless).is_ok());
     }
 
     #[test]

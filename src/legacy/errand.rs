@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -69,7 +70,11 @@ impl LegacyErrand {
         nodes: impl IntoIterator<Item = LegacyPeer>,
         identity: Identity,
     ) -> Self {
+        let identity = identity.visiting();
         let mut state = State::default();
+        if let Some(ourselves) = identity.node() {
+            state.picker.we_are(ourselves.id);
+        }
         state.picker.add_nodes(nodes);
         let shared = Arc::new(Shared {
             store,
@@ -205,10 +210,12 @@ struct Done {
 async fn pump(shared: Arc<Shared>) {
     let mut calls: JoinSet<Done> = JoinSet::new();
     loop {
-        while let Some(job) = next(&shared) {
+        // One time for both: whose rest ends between two looks at the clock would not be waited for.
+        let now = Instant::now();
+        while let Some(job) = next(&shared, now) {
             calls.spawn(perform(Arc::clone(&shared), job));
         }
-        let wakes_at = shared.state().picker.wakes_after(Instant::now());
+        let wakes_at = shared.state().picker.wakes_after(now);
         tokio::select! {
             Some(done) = calls.join_next() => match done {
                 Ok(done) => settle(&shared, done),
@@ -221,9 +228,9 @@ async fn pump(shared: Arc<Shared>) {
     }
 }
 
-fn next(shared: &Shared) -> Option<Job> {
+fn next(shared: &Shared, now: Instant) -> Option<Job> {
     let mut state = shared.state();
-    if state.failure.is_some() { None } else { state.picker.next(Instant::now()) }
+    if state.failure.is_some() { None } else { state.picker.next(now) }
 }
 
 fn settle(shared: &Shared, done: Done) {
@@ -243,7 +250,7 @@ fn settle(shared: &Shared, done: Done) {
 async fn perform(shared: Arc<Shared>, job: Job) -> Done {
     let here = Done {
         job,
-        outcome: Outcome::Here,
+        outcome: Outcome::Needless,
         received: 0,
         arrived: false,
         came: false,
@@ -264,7 +271,8 @@ async fn perform(shared: Arc<Shared>, job: Job) -> Done {
     };
     let done = Done { received, ..here };
     match answer {
-        Answer::Value { data, .. } => match Block::check(job.id, data) {
+        // It outlives the answer, which may be much longer.
+        Answer::Value { data, .. } => match Block::check(job.id, Bytes::copy_from_slice(&data)) {
             Ok(block) => kept(shared, block, done).await,
             Err(error) => {
                 tracing::warn!(node = %job.peer, "a legacy node lies: {error}");

@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
+use crate::address::{Reach, may_dial, may_dial_told, reach};
 use crate::id::{LegacyId, excerpt};
 use crate::limits::legacy::MAX_LEGACY_LOCATOR_LEN;
 
@@ -46,11 +47,22 @@ impl LegacyPeer {
         if ours == Some(self.external.ip()) { self.internal } else { self.external }
     }
 
-    /// Whether it is at an address, as whoever it calls sees it.
+    /// Whether it is at an address, as whoever it calls sees it. Who calls from the world is at its
+    /// external address: the internal one may be any number, while the other is somebody else's.
     #[must_use]
     pub fn is_at(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        [self.external, self.internal].iter().any(|own| own.ip().to_canonical() == ip)
+        let is = |own: SocketAddr| own.ip().to_canonical() == ip.to_canonical();
+        is(self.external) || (is(self.internal) && reach(ip) != Reach::Public)
+    }
+
+    /// Whether it may be dialled at what somebody at an address says of it: who is out in the world knows
+    /// nobody on our networks, and nobody's own network is this machine.
+    #[must_use]
+    pub fn may_be_told(&self, by: IpAddr) -> bool {
+        let inside = self.internal.ip().to_canonical();
+        let is_here = inside.is_loopback() && !by.to_canonical().is_loopback();
+        let is_somebodys = may_dial(self.internal) && reach(inside) != Reach::Nowhere;
+        may_dial_told(self.external, by) && is_somebodys && !is_here
     }
 
     /// Reads a locator.
@@ -238,5 +250,27 @@ mod tests {
         assert_eq!(peer().address(Some("203.0.113.5".parse().unwrap())), inside);
         assert!(peer().is_at("::ffff:203.0.113.5".parse().unwrap()));
         assert!(!peer().is_at("198.51.100.1".parse().unwrap()));
+    }
+
+    /// Its internal address was enough, so that anybody could have us knock at any external one.
+    #[test]
+    fn who_calls_from_the_world_is_where_the_world_reaches_it() {
+        let ours = "198.51.100.1".parse().unwrap();
+        let elsewhere = LegacyPeer { internal: "198.51.100.1:8200".parse().unwrap(), ..peer() };
+        assert!(!elsewhere.is_at(ours));
+        let inside = LegacyPeer { internal: "192.168.1.2:8200".parse().unwrap(), ..peer() };
+        assert!(inside.is_at("192.168.1.2".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_internal_address_of_a_stranger_is_none_of_this_machine_and_no_mail_server() {
+        let by = "203.0.113.9".parse().unwrap();
+        let behind = |internal: &str| LegacyPeer { internal: internal.parse().unwrap(), ..peer() };
+        assert!(behind("192.168.1.2:8200").may_be_told(by));
+        assert!(!behind("192.168.1.2:25").may_be_told(by));
+        assert!(!behind("127.0.0.1:6379").may_be_told(by));
+        assert!(!behind("169.254.169.254:8200").may_be_told(by));
+        assert!(!behind("[::ffff:127.0.0.1]:6379").may_be_told(by));
+        assert!(behind("127.0.0.1:8200").may_be_told("127.0.0.1".parse().unwrap()));
     }
 }

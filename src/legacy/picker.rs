@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::address::may_dial_told;
 use crate::id::{BlockId, LegacyId};
 use crate::limits::legacy::{
     LEGACY_CALLS, LEGACY_CALLS_PER_NODE, LEGACY_PATIENCE, MAX_LEGACY_NODES,
@@ -20,9 +19,6 @@ use super::peer::LegacyPeer;
 
 /// How long a node that has not answered is left alone, the first time; then twice as long each time.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Blocks at the front that a node is offered: what it was asked for already waits for others.
-const OFFERED: usize = 256;
 
 /// A call to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +36,10 @@ pub struct Job {
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The block came and is kept; or it is here otherwise.
+    /// The block came and is kept.
     Here,
+    /// It is here otherwise: nobody was called.
+    Needless,
     /// The node does not have it, and names others. Where it was called.
     Elsewhere(Vec<LegacyPeer>, IpAddr),
     /// It gave something else.
@@ -62,6 +60,8 @@ struct Node {
     rests_until: Option<Instant>,
     /// It is asked no more.
     given_up: bool,
+    /// It was asked for all blocks before this rank that are ready: they wait for others.
+    asked_before: i64,
 }
 
 #[derive(Debug)]
@@ -95,6 +95,11 @@ impl Picker {
         Self::default()
     }
 
+    /// Says which id is ours: who has it is not asked, whoever names it.
+    pub fn we_are(&mut self, id: LegacyId) {
+        self.known.insert(id);
+    }
+
     /// Adds nodes to ask. Those that are too many are left out.
     pub fn add_nodes(&mut self, peers: impl IntoIterator<Item = LegacyPeer>) {
         let before = self.nodes.len();
@@ -107,6 +112,7 @@ impl Picker {
                     silent: 0,
                     rests_until: None,
                     given_up: false,
+                    asked_before: i64::MIN,
                 });
             }
         }
@@ -143,10 +149,11 @@ impl Picker {
         }
         self.first_rank -= 1;
         let old = std::mem::replace(&mut wish.rank, self.first_rank);
-        for queue in [&mut self.ready, &mut self.unclaimed] {
-            if let Some(id) = queue.remove(&old) {
-                queue.insert(self.first_rank, id);
-            }
+        if self.unclaimed.remove(&old).is_some() {
+            self.unclaimed.insert(self.first_rank, *id);
+        } else if self.ready.remove(&old).is_some() {
+            let asked = wish.asked;
+            self.offer(*id, self.first_rank, asked);
         }
     }
 
@@ -158,7 +165,8 @@ impl Picker {
         let mut free: Vec<usize> =
             (0..self.nodes.len()).filter(|number| self.is_free(*number, now)).collect();
         free.sort_by_key(|number| self.nodes.get(*number).map(|node| node.in_flight));
-        let found = free.into_iter().find_map(|number| Some((number, self.first_for(number)?)));
+        let mut free = free.into_iter();
+        let found = free.find_map(|number| Some((number, self.first_for(number)?)));
         let (number, id) = found?;
         let (node, wish) = (self.nodes.get_mut(number)?, self.wishes.get_mut(&id)?);
         node.in_flight += 1;
@@ -177,10 +185,24 @@ impl Picker {
         })
     }
 
-    fn first_for(&self, number: usize) -> Option<BlockId> {
+    /// The first block that a node was not asked for.
+    fn first_for(&mut self, number: usize) -> Option<BlockId> {
+        let node = self.nodes.get_mut(number)?;
         let was_asked =
             |id: &BlockId| self.wishes.get(id).is_none_or(|wish| wish.asked & bit(number) != 0);
-        self.ready.values().take(OFFERED).find(|id| !was_asked(id)).copied()
+        let found = self.ready.range(node.asked_before..).find(|(_, id)| !was_asked(id));
+        node.asked_before = found.map_or(self.next_rank, |(rank, _)| *rank);
+        found.map(|(_, id)| *id)
+    }
+
+    /// Puts a block among those that are ready.
+    fn offer(&mut self, id: BlockId, rank: i64, asked: u64) {
+        self.ready.insert(rank, id);
+        for (number, node) in self.nodes.iter_mut().enumerate() {
+            if asked & bit(number) == 0 {
+                node.asked_before = node.asked_before.min(rank);
+            }
+        }
     }
 
     /// Says what came of a call. `true` if the block is wanted no more because it is here.
@@ -190,11 +212,15 @@ impl Picker {
         node.in_flight = node.in_flight.saturating_sub(1);
         match outcome {
             Outcome::Silent => {
-                node.silent += 1;
-                node.rests_until = Some(now + PAUSE * 2_u32.pow((node.silent - 1).min(6)));
-                node.given_up |= node.silent >= LEGACY_PATIENCE;
+                // Calls that fail together are one failure, or a restart would be the end.
+                if node.rests_until.is_none_or(|until| until <= now) {
+                    node.silent += 1;
+                    node.rests_until = Some(now + PAUSE * 2_u32.pow((node.silent - 1).min(6)));
+                    node.given_up |= node.silent >= LEGACY_PATIENCE;
+                }
             }
             Outcome::Wrong => node.given_up = true,
+            Outcome::Needless => {}
             Outcome::Here | Outcome::Elsewhere(..) => {
                 (node.answers, node.silent, node.rests_until) = (true, 0, None);
             }
@@ -202,10 +228,9 @@ impl Picker {
         let given_up = node.given_up;
         if let Outcome::Elsewhere(told, by) = outcome {
             let by = *by;
-            self.add_nodes(told.iter().filter(|peer| may_dial_told(peer.external, by)).copied());
+            self.add_nodes(told.iter().filter(|peer| peer.may_be_told(by)).copied());
         }
-        let is_here = *outcome == Outcome::Here;
-        if is_here {
+        if matches!(outcome, Outcome::Here | Outcome::Needless) {
             return self.unwant(&job.id);
         }
         if let Some(wish) = self.wishes.get_mut(&job.id) {
@@ -225,9 +250,12 @@ impl Picker {
     /// Puts a block where it belongs that is not being asked for.
     fn queue(&mut self, id: BlockId) {
         let live = self.live();
-        if let Some(wish) = self.wishes.get(&id).filter(|wish| !wish.in_flight) {
-            let queue = if live & !wish.asked == 0 { &mut self.unclaimed } else { &mut self.ready };
-            queue.insert(wish.rank, id);
+        let Some(wish) = self.wishes.get(&id).filter(|wish| !wish.in_flight) else { return };
+        let Wish { rank, asked, .. } = *wish;
+        if live & !asked == 0 {
+            self.unclaimed.insert(rank, id);
+        } else {
+            self.offer(id, rank, asked);
         }
     }
 

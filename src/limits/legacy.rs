@@ -15,7 +15,7 @@ pub const MAX_LEGACY_ANSWER_LEN: usize = 256 << 10;
 pub const LEGACY_SMALL_REQUEST_LEN: usize = 256 << 10;
 
 /// Requests longer than [`LEGACY_SMALL_REQUEST_LEN`] that are read at the same time: with what is made
-/// of their filters some 64 MiB.
+/// of their filters some 100 MiB.
 pub const LEGACY_LARGE_REQUESTS: usize = 4;
 
 /// Connections answered at the same time; who comes later is dropped.
@@ -31,9 +31,13 @@ pub const LEGACY_REQUEST_TIME: Duration = Duration::from_secs(30);
 /// How long nothing may come of a request, or be taken of an answer.
 pub const LEGACY_IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// How long an answer is waited for. js-offs answers some requests never and does not close the
-/// connection either.
+/// How long an answer is waited for, and more of one that has begun. js-offs answers some requests never
+/// and does not close the connection either.
 pub const LEGACY_CALL_TIME: Duration = Duration::from_secs(10);
+
+/// How long an answer may take in all: [`LEGACY_CALLS_PER_NODE`] of the largest over a line of some
+/// 20 kB/s.
+pub const LEGACY_ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// Calls to one node at the same time: js-offs gives 28 MB/s over one connection and 35 over four,
 /// of small blocks ten times as many over sixteen as over one.
@@ -53,6 +57,9 @@ pub const MAX_LEGACY_PEERS_TOLD: usize = 20;
 
 /// Peers that are remembered because they have called us. js-offs keeps four.
 pub const MAX_LEGACY_CONTACTS: usize = 256;
+
+/// Of these, peers at one address (IPv6: one /64): ids cost nothing.
+pub const LEGACY_CONTACTS_PER_ADDRESS: usize = 8;
 
 /// From one round of pings to the next, as in js-offs.
 pub const LEGACY_UPKEEP_EVERY: Duration = Duration::from_secs(300);

@@ -107,7 +107,7 @@ impl Answering {
         let stop = CancellationToken::new();
         let (serving, stopped) = (session.clone(), stop.clone());
         tokio::spawn(async move {
-            bridge::serve(listener, serving, &place, bounds, stopped).await.unwrap();
+            bridge::serve(listener, serving, &place, bounds, stopped).await;
         });
         Self { address, session, _stop: stop.drop_guard() }
     }

@@ -381,11 +381,11 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Blocks that have come, and bytes.
+    /// Blocks that have come, and bytes. Bytes of legacy nodes are blocks, which count, or refusals.
     fn moved(&self) -> (u64, u64) {
         let (swarm, native) = (self.slots.status(), self.native_status());
-        let legacy = self.legacy_status();
-        (swarm.have + native.came + legacy.came, swarm.received + native.received + legacy.received)
+        let blocks = swarm.have + native.came + self.legacy_status().came;
+        (blocks, swarm.received + native.received)
     }
 
     /// How native peers stood when they were last looked at.

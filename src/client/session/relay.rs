@@ -126,6 +126,10 @@ impl Relay {
     /// to ask. Must be called in a runtime of several threads.
     pub async fn bring(&self, id: BlockId, size: BlockSize, patience: Duration) -> Option<Block> {
         let swarms = self.0.session.swarms().filter(|_| self.may_bring())?;
+        // One that is here in another size than is asked for is no descriptor to look for.
+        if self.is_here(id) {
+            return self.read(id).await.filter(|block| block.size() == size);
+        }
         let _place = self.0.places.try_acquire().ok()?;
         let errand = swarms.natives().errand();
         errand.want(&[id]);

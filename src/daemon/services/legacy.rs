@@ -45,7 +45,8 @@ pub(super) fn bridge(shared: &Shared, port: BridgePort) -> Service {
                 );
             }
             let bounds = Bounds { patience: values.legacy.bridge, ..Bounds::default() };
-            Ok(bridge::serve(listener, session, &place, bounds, context.stop).await?)
+            bridge::serve(listener, session, &place, bounds, context.stop).await;
+            Ok(())
         }
     })
 }

@@ -95,16 +95,81 @@ fn the_silent_are_asked_again_later_and_then_no_more() {
     picker.done(&first[0], &Outcome::Silent, now);
     assert_eq!(picker.next(now), None);
     assert_eq!(picker.wakes_after(now), Some(now + PAUSE));
-    now += PAUSE;
-    // The others are still under way.
-    assert_eq!(picker.next(now), None);
-    for job in &first[1..3] {
+    // What fails together is one failure.
+    for job in &first[1..] {
         picker.done(job, &Outcome::Silent, now);
     }
-    assert!(picker.unclaimed().next().is_none());
-    picker.done(&first[3], &Outcome::Silent, now);
+    for pause in [PAUSE, PAUSE * 2, PAUSE * 4] {
+        assert!(picker.unclaimed().next().is_none());
+        now += pause;
+        let [again] = jobs(&mut picker, now)[..] else { panic!("not one call") };
+        picker.done(&again, &Outcome::Silent, now);
+    }
     assert_eq!(picker.unclaimed().count(), 4, "it is given up");
     assert_eq!(picker.nodes(), [1, 0, 0]);
+}
+
+/// A node that started anew refused eight connections at once, and was asked no more.
+#[test]
+fn a_node_that_starts_anew_is_not_given_up() {
+    let (mut picker, now) = (picker(&[1], 20), Instant::now());
+    for job in jobs(&mut picker, now) {
+        picker.done(&job, &Outcome::Silent, now);
+    }
+    let later = picker.wakes_after(now).unwrap();
+    let [again] = jobs(&mut picker, later)[..] else { panic!("not one call") };
+    assert!(picker.done(&again, &Outcome::Here, later));
+    assert_eq!(jobs(&mut picker, later).len(), 8);
+}
+
+/// It was offered the first 256 blocks only: if those waited for a node that rested, it idled.
+#[test]
+fn what_waits_for_another_node_keeps_nobody_from_what_is_behind() {
+    let (mut picker, now) = (picker(&[1], 1_000), Instant::now());
+    for round in 0..300 {
+        let job = picker.next(now).unwrap();
+        // The other one is named first, and rests.
+        let told = if round == 0 { vec![peer(2)] } else { Vec::new() };
+        if job.node == 0 {
+            picker.done(&job, &Outcome::Elsewhere(told, BY), now);
+        } else {
+            picker.done(&job, &Outcome::Silent, now);
+        }
+    }
+    let job = picker.next(now).unwrap();
+    assert_eq!(job.node, 0);
+    // And what becomes ready before is not forgotten.
+    picker.hurry(&block(900));
+    assert_eq!(picker.next(now).unwrap().id, block(900));
+    picker.unwant(&block(901));
+    picker.want(block(901), BlockSize::LegacyMini);
+    picker.hurry(&block(901));
+    assert_eq!(picker.next(now).unwrap().id, block(901));
+}
+
+/// It counted as an answer, so that a silent node seemed to answer and was asked for ever.
+#[test]
+fn what_came_of_others_is_no_answer_of_a_node() {
+    let (mut picker, mut now) = (picker(&[1], 0), Instant::now());
+    for number in 0..LEGACY_PATIENCE {
+        picker.want(block(number), BlockSize::LegacyMini);
+        let job = picker.next(now).unwrap();
+        picker.done(&job, &Outcome::Silent, now);
+        now += PAUSE * 100;
+        let Some(job) = picker.next(now) else { break };
+        assert!(picker.done(&job, &Outcome::Needless, now));
+        assert_eq!(picker.nodes(), [1, 0, 1]);
+    }
+    assert_eq!(picker.nodes(), [1, 0, 0]);
+}
+
+#[test]
+fn we_are_asked_by_nobody_of_ours() {
+    let (mut picker, now) = (picker(&[1], 1), Instant::now());
+    picker.we_are(peer(2).id);
+    let job = picker.next(now).unwrap();
+    picker.done(&job, &Outcome::Elsewhere(vec![peer(2)], BY), now);
+    assert_eq!(picker.nodes(), [1, 1, 0]);
 }
 
 #[test]

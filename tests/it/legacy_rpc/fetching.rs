@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use offswarm::client::fetch::{Rungs, Ways};
 use offswarm::client::{Client, GetError, Settings};
+use offswarm::legacy::caller::Ourselves;
 use offswarm::off::OffUrl;
+use offswarm::store::Presence;
 use offswarm::swarm::session::Options;
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +114,38 @@ async fn nodes_that_others_name_are_asked_too() {
     fetch(&taker(folder.path(), &[&named]), &url("len-1999"), &ways()).await.unwrap();
     assert_eq!(has.calls().len(), 7, "a descriptor and two tuples, each once");
     assert!((1..=7).contains(&named.calls().len()));
+}
+
+/// js-offs breaks off the calls of a fifth peer: a daemon that said who it is got nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_fetches_takes_no_place_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = full(1, Habit::Honest);
+    let client = taker(folder.path(), &[&node]);
+    let ours = Ourselves { id: client.legacy_id().unwrap(), port: 8200, external: None };
+    let _place = client.take_legacy_place(ours);
+    // Nor does it ask itself if others name it.
+    node.names(ours.id.as_bytes(), node.peer.external);
+    fetch(&client, &url("len-1999"), &ways()).await.unwrap();
+    assert!(node.calls().iter().all(|(_, caller)| caller == node.peer.id.as_bytes()));
+}
+
+/// Each refusal counted as something that has come, and so a fetch never stalled.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_do_not_keep_a_fetch_alive() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::start(1, Habit::Honest, Duration::from_secs(1));
+    let url = url("len-10000");
+    let descriptor = url.descriptor().unwrap();
+    let mini = blocks("mini").into_iter().filter(|(id, _)| *id == descriptor);
+    node.has(2, mini.map(|(id, bytes)| (id.as_bytes().to_vec(), bytes)));
+    let client = taker(folder.path(), &[&node]);
+    // The descriptor names more blocks than it refuses in this time.
+    let ways = Ways { stall: Some(Duration::from_secs(2)), ..ways() };
+    assert!(matches!(fetch(&client, &url, &ways).await, Err(GetError::NotFound { .. })));
+    assert_eq!(client.store().presence(&descriptor).unwrap(), Presence::Held);
+    let refused = node.calls().len() - 1;
+    assert!(refused < 30, "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

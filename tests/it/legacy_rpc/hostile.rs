@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use offswarm::bridge::Bounds;
-use offswarm::client::Settings;
 use offswarm::client::fetch::Ways;
 use offswarm::client::session::Session;
+use offswarm::client::{Percent, Settings};
 use offswarm::id::LegacyId;
 use offswarm::legacy::cuckoo::Filter;
 use offswarm::limits::legacy::MAX_LEGACY_REQUEST_LEN;
@@ -108,9 +108,33 @@ async fn the_largest_filter_is_read_in_little_memory() {
     assert!(is_alive(&bridge).await);
 }
 
+/// A block that was stored kept the whole request in memory of which it was a small part.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_blocks_in_vast_requests_take_little_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let host_share = Percent::new(50).unwrap();
+    let settings = Settings { limit: Some(64 << 20), host_share };
+    let session = Session::new(client(folder.path(), &settings), Ways::default());
+    let bridge =
+        Answering::of(session, LegacyId::from_bytes([1; 32]), None, Bounds::default()).await;
+    let before = memory();
+    for number in 0..40 {
+        let mut payload = Vec::new();
+        node::put_number(&mut payload, 1, 3);
+        node::put_bytes(&mut payload, 2, &[number; 136]);
+        let mut request = node::request(4, &from(), Some(&payload));
+        // A field that nobody knows.
+        node::put_bytes(&mut request, 100, &vec![0; MAX_LEGACY_REQUEST_LEN - 1_000]);
+        assert_eq!(number_of(&fields(&bridge.exchange(&request).await), 6), Some(1));
+    }
+    assert_eq!(bridge.session.client().store().census().unwrap().blocks, 40);
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 200 << 20, "{grown} bytes more at the peak");
+}
+
 /// The peak resident size of this process in bytes.
 fn memory() -> u64 {
-    crate::program::memory(std::process::id(), "VmHWM")
+    crate::program::memory(std::process::id(), "VmHWM") << 10
 }
 
 #[tokio::test(flavor = "multi_thread")]

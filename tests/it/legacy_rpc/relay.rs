@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use offswarm::bridge::Bounds;
 use offswarm::client::fetch::Ways;
 use offswarm::client::session::Session;
+use offswarm::client::session::relay::Relay;
 use offswarm::client::{Client, Settings};
 use offswarm::id::{BlockId, LegacyId};
-use offswarm::off::Block;
+use offswarm::off::{Block, BlockSize};
 use offswarm::store::Presence;
 use offswarm::swarm::native::NativeOptions;
 use offswarm::swarm::session::{Options, Swarms};
@@ -109,4 +110,21 @@ async fn what_nobody_has_is_not_waited_for_to_the_end() {
         assert_eq!(find(&bridge, 1, nobodys.as_bytes()).await, None);
     }
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+/// Blocks that are here, asked for in another size, took all the places for descriptors, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_here_is_not_looked_for() {
+    let [theirs, ours] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (_client, swarms) = giver(theirs.path()).await;
+    let bridge = bridge(ours.path(), &limited(), &swarms, PATIENCE).await;
+    let relay = Relay::new(bridge.session.clone());
+    let (id, bytes) = blocks("mini").swap_remove(0);
+    let block = Block::check(id, bytes.into()).unwrap();
+    bridge.session.client().store().put(&block).unwrap();
+    let found = relay.bring(id, BlockSize::LegacyNano, PATIENCE).await;
+    assert!(found.is_none());
+    assert_eq!(format!("{relay:?}"), "Relay { carried: 0, .. }");
+    let found = relay.bring(id, BlockSize::LegacyMini, PATIENCE).await;
+    assert_eq!(found.map(|block| block.id()), Some(id));
 }
