@@ -1,5 +1,6 @@
 //! What is answered to each call.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,11 +16,12 @@ use crate::limits::legacy::LEGACY_RANDOM_SAMPLE;
 use crate::off::{Block, BlockSize};
 use crate::store::{Presence, StoreError, Upkeep};
 
-use super::Shared;
+use super::{Shared, household};
 
 impl Shared {
     /// The answer to a request; `None` is silence.
-    pub(super) async fn answer_to(&self, request: &Request) -> Option<Answer> {
+    /// `from` is where it came from.
+    pub(super) async fn answer_to(&self, request: &Request, from: IpAddr) -> Option<Answer> {
         let caller = request.caller;
         match &request.call {
             Call::Ping => Some(Answer::Success),
@@ -28,7 +30,16 @@ impl Shared {
                 Some(Answer::Nodes(contacts.closest(target.as_bytes(), *count, caller)))
             }
             Call::FindValue { size, id, count } => {
-                Some(self.find(*size, *id, *count, caller).await)
+                let found = match self.look_for(*size, *id, from).await {
+                    Some(block) => {
+                        Answer::Value { size: *size, id: *id, data: block.bytes().clone() }
+                    }
+                    None => {
+                        let nodes = locked(&self.contacts).closest(id.as_bytes(), *count, caller);
+                        Answer::Elsewhere { size: *size, id: *id, nodes }
+                    }
+                };
+                Some(found)
             }
             Call::Store { size, value } => Some(self.keep(*size, value.clone()).await),
             Call::Random { size, filter } => Some(self.random(*size, filter.clone(), caller).await),
@@ -40,19 +51,14 @@ impl Shared {
         }
     }
 
-    async fn find(&self, size: BlockSize, id: BlockId, count: usize, caller: LegacyId) -> Answer {
+    /// A block that is here, or is brought because somebody at an address asks for it.
+    async fn look_for(&self, size: BlockSize, id: BlockId, by: IpAddr) -> Option<Block> {
         let here = self.block(id).await.filter(|block| block.size() == size);
-        let found = match here {
-            None if self.bounds.patience.is_zero() => None,
-            None => self.relay.bring(id, size, self.bounds.patience).await,
+        let patience = self.bounds.patience;
+        match here {
+            None if patience.is_zero() => None,
+            None => self.relay.bring(id, size, household(by), patience).await,
             here => here,
-        };
-        match found {
-            Some(block) => Answer::Value { size, id, data: block.bytes().clone() },
-            None => {
-                let nodes = locked(&self.contacts).closest(id.as_bytes(), count, caller);
-                Answer::Elsewhere { size, id, nodes }
-            }
         }
     }
 

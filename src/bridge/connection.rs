@@ -57,7 +57,7 @@ impl Shared {
         if let Some(from) = request.from {
             locked(&self.contacts).called(from, remote.ip());
         }
-        let Some(answer) = self.answer_to(&request).await else {
+        let Some(answer) = self.answer_to(&request, remote.ip()).await else {
             return tracing::trace!(%remote, call = request.call.name(), "answered by silence");
         };
         let from = Some(self.ourselves.seen_at(local));

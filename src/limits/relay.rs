@@ -8,6 +8,10 @@ pub const RELAYED_AT_ONCE: usize = 64;
 /// Descriptors that are looked for or carried at the same time.
 pub const RELAY_TORRENTS: usize = 8;
 
+/// Descriptors that are looked for because of one address (IPv6: one /64): js-offs wants one file after the
+/// other, and others must find a place, too.
+pub const RELAY_SEARCHES_PER_ADDRESS: usize = 3;
+
 /// Of the store's limit a torrent that is carried may have one part in so many.
 pub const RELAY_SHARE: u64 = 2;
 

@@ -11,6 +11,7 @@
 //! looked for in vain is not looked for again for a while.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::id::{BlockId, ID_LEN, InfoHash};
 use crate::limits::BLOCK_LEN;
 use crate::limits::relay::{
-    RELAY_AHEAD, RELAY_GRACE, RELAY_IDLE, RELAY_JOIN, RELAY_SEARCH, RELAY_SHARE, RELAY_TORRENTS,
-    RELAYED_AT_ONCE, SOUGHT_AGAIN, SOUGHT_KEPT,
+    RELAY_AHEAD, RELAY_GRACE, RELAY_IDLE, RELAY_JOIN, RELAY_SEARCH, RELAY_SEARCHES_PER_ADDRESS,
+    RELAY_SHARE, RELAY_TORRENTS, RELAYED_AT_ONCE, SOUGHT_AGAIN, SOUGHT_KEPT,
 };
 use crate::off::{Block, BlockSize, Carriage, Version};
 use crate::source::{BlockSource, SourceStatus};
@@ -74,6 +75,8 @@ struct Listed {
 /// A descriptor whose blocks are brought.
 struct Work {
     descriptor: BlockId,
+    /// Who asked for it first.
+    by: IpAddr,
     state: Mutex<WorkState>,
 }
 
@@ -124,7 +127,14 @@ impl Relay {
 
     /// Brings a block into the store and reads it; `None` if nobody gives it in time, or nobody is left
     /// to ask. Must be called in a runtime of several threads.
-    pub async fn bring(&self, id: BlockId, size: BlockSize, patience: Duration) -> Option<Block> {
+    /// `by` is whoever asks, so that nobody takes all places.
+    pub async fn bring(
+        &self,
+        id: BlockId,
+        size: BlockSize,
+        by: IpAddr,
+        patience: Duration,
+    ) -> Option<Block> {
         let swarms = self.0.session.swarms().filter(|_| self.may_bring())?;
         // One that is here in another size than is asked for is no descriptor to look for.
         if self.is_here(id) {
@@ -133,7 +143,7 @@ impl Relay {
         let _place = self.0.places.try_acquire().ok()?;
         let errand = swarms.natives().errand();
         errand.want(&[id]);
-        self.seek(id, size, &swarms);
+        self.seek(id, size, by, &swarms);
         let waiting = async {
             let mut ticks = interval(TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -175,10 +185,11 @@ impl Relay {
     }
 
     /// Looks for a descriptor of this id, unless it is no descriptor, or was looked for lately.
-    fn seek(&self, id: BlockId, size: BlockSize, swarms: &Arc<Swarms>) {
+    fn seek(&self, id: BlockId, size: BlockSize, by: IpAddr, swarms: &Arc<Swarms>) {
         let mut works = locked(&self.0.works);
         let is_part = works.values().any(|work| work.may_bring(id));
-        if is_part || works.len() >= RELAY_TORRENTS {
+        let searches = works.values().filter(|work| work.by == by && !work.is_found()).count();
+        if is_part || works.len() >= RELAY_TORRENTS || searches >= RELAY_SEARCHES_PER_ADDRESS {
             return;
         }
         let mut sought = locked(&self.0.sought);
@@ -187,7 +198,7 @@ impl Relay {
         }
         sought.put(id, Instant::now());
         drop(sought);
-        let work = Arc::new(Work::new(id));
+        let work = Arc::new(Work::new(id, by));
         works.insert(id, Arc::clone(&work));
         drop(works);
         let (relay, swarms) = (Arc::downgrade(&self.0), Arc::clone(swarms));
@@ -255,14 +266,14 @@ fn list(session: &Session) -> List {
 }
 
 impl Work {
-    fn new(descriptor: BlockId) -> Self {
+    fn new(descriptor: BlockId, by: IpAddr) -> Self {
         let state = WorkState {
             ids: HashSet::new(),
             chain: vec![descriptor],
             asked: Instant::now(),
             over: false,
         };
-        Self { descriptor, state: Mutex::new(state) }
+        Self { descriptor, by, state: Mutex::new(state) }
     }
 
     /// Whether it may bring a block that is asked for now.
@@ -295,6 +306,11 @@ impl Work {
         // The last one is the next descriptor block, if there is one; else noise, which never comes.
         state.chain.extend(ids.last());
         state.ids.extend(ids);
+    }
+
+    /// Whether it has turned out to be a descriptor.
+    fn is_found(&self) -> bool {
+        !locked(&self.state).ids.is_empty()
     }
 
     fn is_idle(&self) -> bool {
@@ -354,7 +370,7 @@ impl Carry<'_> {
     async fn linger(&self, looking: &Looking) -> bool {
         let is_here = || {
             tokio::task::block_in_place(|| self.work.learn(&self.session));
-            !locked(&self.work.state).ids.is_empty()
+            self.work.is_found()
         };
         // Without a DHT nobody else turns up.
         let may_turn_up = self.swarms.dht().is_some();
@@ -431,6 +447,33 @@ impl Carry<'_> {
                 _ = ticks.tick() => {}
             }
         }
-        !locked(&self.work.state).ids.is_empty()
+        self.work.is_found()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::fetch::Ways;
+    use crate::client::{Client, Settings};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_looks_for_much_leaves_places_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { limit: Some(1 << 30), ..Settings::default() };
+        let client = Client::open(folder.path(), &settings).unwrap();
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        let options = crate::swarm::session::Options { listen, ..Default::default() };
+        let swarms = Arc::new(client.swarms(&options).await.unwrap());
+        let relay = Relay::new(Session::new(client, Ways::default()));
+        let greedy = |n: u8| ("203.0.113.1".parse().unwrap(), BlockId::of(&[n]));
+        for (by, id) in (0..).map(greedy).take(RELAY_SEARCHES_PER_ADDRESS) {
+            locked(&relay.0.works).insert(id, Arc::new(Work::new(id, by)));
+        }
+        let (by, id) = greedy(99);
+        relay.seek(id, BlockSize::LegacyNano, by, &swarms);
+        assert!(locked(&relay.0.sought).get(&id).is_none(), "it must wait");
+        relay.seek(id, BlockSize::LegacyNano, "203.0.113.2".parse().unwrap(), &swarms);
+        assert!(locked(&relay.0.sought).get(&id).is_some(), "another one finds a place");
     }
 }

@@ -237,19 +237,22 @@ impl Shared {
         self.most.fetch_max(now, Ordering::AcqRel);
         let mut request = Vec::new();
         let _ = stream.read_to_end(&mut request);
+        if self.habit == Habit::Honest {
+            std::thread::sleep(self.pause);
+        }
+        // Whoever has the answer calls again before we know that it has.
+        self.under_way.fetch_sub(1, Ordering::AcqRel);
         if !request.is_empty() {
             match self.habit {
                 Habit::Mute => drop(stream.read(&mut [0])),
                 Habit::Babbles => drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
                 Habit::Floods => while stream.write_all(&[7; 4096]).is_ok() {},
                 Habit::Honest | Habit::Lies => {
-                    std::thread::sleep(self.pause);
                     let _ = stream.write_all(&self.answer_to(&request));
                 }
             }
         }
         let _ = stream.shutdown(Shutdown::Both);
-        self.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn answer_to(&self, request: &[u8]) -> Vec<u8> {

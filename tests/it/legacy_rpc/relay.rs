@@ -118,13 +118,13 @@ async fn what_is_here_is_not_looked_for() {
     let [theirs, ours] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (_client, swarms) = giver(theirs.path()).await;
     let bridge = bridge(ours.path(), &limited(), &swarms, PATIENCE).await;
-    let relay = Relay::new(bridge.session.clone());
+    let (relay, by) = (Relay::new(bridge.session.clone()), bridge.address.ip());
     let (id, bytes) = blocks("mini").swap_remove(0);
     let block = Block::check(id, bytes.into()).unwrap();
     bridge.session.client().store().put(&block).unwrap();
-    let found = relay.bring(id, BlockSize::LegacyNano, PATIENCE).await;
+    let found = relay.bring(id, BlockSize::LegacyNano, by, PATIENCE).await;
     assert!(found.is_none());
     assert_eq!(format!("{relay:?}"), "Relay { carried: 0, .. }");
-    let found = relay.bring(id, BlockSize::LegacyMini, PATIENCE).await;
+    let found = relay.bring(id, BlockSize::LegacyMini, by, PATIENCE).await;
     assert_eq!(found.map(|block| block.id()), Some(id));
 }
