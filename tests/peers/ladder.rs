@@ -377,6 +377,8 @@ fn after_a_kill_only_what_is_missing_comes_again() {
     println!("{} of {there} blocks survived, of {} in all", told.local, stage.blocks);
     assert!(lost <= most && told.local > 0, "{lost} of {there} are lost");
     let needed = (stage.blocks - told.local) * BLOCK_LEN;
-    assert!(told.bytes < needed + needed / 50, "{} bytes came", told.bytes);
+    // A fiftieth for all that is not blocks, and for each connection a block that came twice at the end.
+    let most = needed + needed / 50 + 3 * BLOCK_LEN;
+    assert!(told.bytes < most, "{} bytes came, {needed} were needed", told.bytes);
     natives.into_iter().for_each(Seeder::stop);
 }
