@@ -20,6 +20,7 @@ use super::cat::to_stdout;
 use super::exit::{CliError, Exit};
 use super::get_directory;
 use super::home::parse_url_with_path;
+use super::legacy;
 use super::output::Output;
 use super::session;
 use super::signals::Signals;
@@ -187,10 +188,14 @@ impl Wanted {
             let wait = Wait::from(waiting);
             progress.waiting_event(&wait.reason, &wait);
         };
-        match &self.path {
-            Some(path) => Ok(client.fetch_member(url, path, ways, stop, &mut watch).await?),
-            None => Ok((url.clone(), client.fetch(url, ways, stop, &mut watch).await?)),
-        }
+        let fetched = match &self.path {
+            Some(path) => client.fetch_member(url, path, ways, stop, &mut watch).await,
+            None => {
+                let fetched = client.fetch(url, ways, stop, &mut watch).await;
+                fetched.map(|fetched| (url.clone(), fetched))
+            }
+        };
+        fetched.map_err(|error| legacy::hinted(error.into(), client, url, ways))
     }
 }
 

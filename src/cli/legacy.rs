@@ -5,6 +5,8 @@ mod gateway;
 mod import;
 mod peer;
 
+pub(super) use peer::hinted;
+
 use super::args::{GatewayCommand, Global, LegacyCommand};
 use super::exit::{CliError, Exit};
 use super::output::Output;

@@ -9,12 +9,14 @@ use crate::cli::args::{Global, IdArgs, PeerCommand};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Output;
 use crate::client::Client;
+use crate::client::fetch::{Rungs, Ways};
 use crate::client::legacy::LegacyIdError;
 use crate::id::LegacyId;
 use crate::legacy::caller::CallError;
 use crate::legacy::contacts::Contact;
 use crate::legacy::message::Call;
 use crate::legacy::peer::LegacyPeer;
+use crate::off::{OffUrl, Version};
 
 #[derive(Serialize)]
 struct ShownPeer {
@@ -119,6 +121,20 @@ fn remove(global: &Global, ids: &[LegacyId], output: &Output) -> Result<Exit, Cl
         output.result(&format!("{id}: {what}"), &ShownRemoved { id: *id, removed })?;
     }
     Ok(exit)
+}
+
+/// An error of a fetch. Where nobody who was asked has the blocks, js-offs nodes may, if they are named.
+pub(in crate::cli) fn hinted(
+    error: CliError,
+    client: &Client,
+    url: &OffUrl,
+    ways: &Ways,
+) -> CliError {
+    let is_theirs = url.version() == Version::V3 && !ways.offline && ways.rungs == Rungs::All;
+    if error.exit != Exit::NotFound || !is_theirs || !client.legacy_peers().is_empty() {
+        return error;
+    }
+    error.hint("if a node of js-offs has it, name the node with legacy peer add")
 }
 
 #[derive(Serialize)]

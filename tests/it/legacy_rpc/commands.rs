@@ -76,6 +76,15 @@ fn a_node_that_does_not_answer_is_remembered_and_that_is_said() {
 }
 
 #[test]
+fn who_knows_no_node_is_told_how_to_name_one() {
+    let place = Place::new();
+    let hint = "legacy peer add";
+    place.run("a", ["get", &url("len-100"), "--timeout", "4s"]).exits(4).says([hint]);
+    let offline = place.run("a", ["get", &url("len-100"), "--offline"]).exits(4);
+    assert!(!offline.stderr().contains(hint), "{}", offline.stderr());
+}
+
+#[test]
 fn what_is_no_locator_is_refused_with_the_reason() {
     let place = Place::new();
     for (text, why) in [("0", "not base58"), ("abc", "not CBOR")] {
