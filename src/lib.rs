@@ -12,7 +12,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | words | [`id`], [`limits`], [`address`] |
+//! | words | [`id`], [`limits`], [`address`], [`web`] |
 //! | formats | [`off`], [`bencode`] |
 //! | holders | [`store`], [`catalog`], [`source`], [`supervise`] |
 //! | network | [`torrent`], [`peer`], [`krpc`], [`legacy`], [`gateway`] |
@@ -80,3 +80,4 @@ pub mod store;
 pub mod supervise;
 pub mod swarm;
 pub mod torrent;
+pub mod web;

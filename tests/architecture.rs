@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the bottom up.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("words", &["id", "limits", "address"]),
+    ("words", &["id", "limits", "address", "web"]),
     ("formats", &["off", "bencode"]),
     ("holders", &["store", "catalog", "source", "supervise"]),
     ("network", &["torrent", "krpc", "peer", "legacy", "gateway"]),
@@ -29,7 +29,7 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("indicatif", &["cli/output.rs"]),
     ("serde_bencode", &["bencode/", "peer/extension.rs", "swarm/tracker/http.rs"]),
     // What strangers name is asked through the guard, what the user names by the gateway's own client.
-    ("reqwest", &["swarm/guard/", "swarm/session.rs", "gateway/"]),
+    ("reqwest", &["web.rs", "swarm/guard/", "swarm/session.rs", "gateway/"]),
     ("governor", &["peer/rate.rs"]),
     ("chacha20", &["off/seal.rs"]),
     ("sha2", &["id.rs"]),

@@ -29,14 +29,15 @@ mod wanted;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
-use reqwest::{Client, Response, redirect};
+use reqwest::header::{CONTENT_ENCODING, HeaderValue};
+use reqwest::{Client, Response};
 use tokio::time::timeout;
 use url::Url;
 
 use crate::id::{EitherFileHasher, FileHash, excerpt};
 use crate::limits::http::{NODE_CONNECT_TIMEOUT, NODE_SILENCE};
 use crate::off::OffUrl;
+use crate::web;
 
 pub use wanted::Wanted;
 
@@ -215,9 +216,7 @@ impl Node {
     /// Sends the request, once more if it went out on a connection that the node had just closed.
     async fn send(&self, at: &Url) -> Result<Response, reqwest::Error> {
         match self.client.get(at.clone()).send().await {
-            Err(error) if error.is_request() && !error.is_connect() => {
-                self.client.get(at.clone()).send().await
-            }
+            Err(error) if web::is_stale(&error) => self.client.get(at.clone()).send().await,
             sent => sent,
         }
     }
@@ -315,19 +314,7 @@ fn long(node: &str, url: &OffUrl) -> GatewayError {
 }
 
 fn client(base: &Url) -> Result<Client, reqwest::Error> {
-    let builder = Client::builder()
-        .user_agent(concat!("offswarm/", env!("CARGO_PKG_VERSION")))
-        .default_headers(
-            [(ACCEPT_ENCODING, HeaderValue::from_static("identity"))].into_iter().collect(),
-        )
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate()
-        .http1_only()
-        .connect_timeout(NODE_CONNECT_TIMEOUT);
+    let builder = web::client(NODE_CONNECT_TIMEOUT);
     // With no certificates to trust, none are looked for: plain HTTP works where none are installed.
     if base.scheme() == "https" { builder.build() } else { builder.tls_certs_only([]).build() }
 }

@@ -33,8 +33,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT_ENCODING, CONNECTION, HeaderMap, HeaderValue, LOCATION, RANGE};
-use reqwest::{Client, Response, redirect};
+use reqwest::header::{CONNECTION, LOCATION, RANGE};
+use reqwest::{Client, Response};
 use tokio::time::timeout;
 use url::Url;
 
@@ -49,6 +49,7 @@ use super::tracker::udp::machine::Connections;
 use crate::address::{Reach, reach};
 use crate::limits::{HTTP_CONNECT_TIMEOUT, HTTP_HEADERS_TIMEOUT, HTTP_IDLE_TIMEOUT, MAX_REDIRECTS};
 use crate::torrent::hints;
+use crate::web;
 
 /// How long a server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +183,7 @@ impl Guard {
         };
         let sent = async {
             match ask().await {
-                Err(error) if purpose == Purpose::WebSeed && is_stale(&error) => ask().await,
+                Err(error) if purpose == Purpose::WebSeed && web::is_stale(&error) => ask().await,
                 sent => sent,
             }
         };
@@ -288,27 +289,10 @@ impl Clients {
 fn builder(resolver: &Resolver, patience: Patience) -> reqwest::ClientBuilder {
     const IDLE_CONNECTION: Duration = Duration::from_secs(30);
     const IDLE_PER_HOST: usize = 4;
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    Client::builder()
-        .user_agent(concat!("offswarm/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .no_gzip()
-        .no_brotli()
-        .no_zstd()
-        .no_deflate()
-        .http1_only()
-        .connect_timeout(patience.connect)
+    web::client(patience.connect)
         .pool_idle_timeout(IDLE_CONNECTION)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .dns_resolver(resolver.clone())
-}
-
-/// Whether a connection may have been closed by the server just before it was used again.
-fn is_stale(error: &reqwest::Error) -> bool {
-    error.is_request() && !error.is_connect() && !error.is_timeout()
 }
 
 /// Where an answer redirects to, if it does.
