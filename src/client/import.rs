@@ -161,17 +161,6 @@ pub enum ImportError {
     },
 }
 
-/// What js-offs calls a class of blocks.
-#[must_use]
-pub const fn class_name(size: BlockSize) -> &'static str {
-    match size {
-        BlockSize::Native => "native",
-        BlockSize::LegacyBlock => "block",
-        BlockSize::LegacyMini => "mini",
-        BlockSize::LegacyNano => "nano",
-    }
-}
-
 impl LegacyCache {
     /// Finds the folders of blocks: `path` is one of them, or has them, or has them in `OFFSYSTEM`.
     pub fn find(path: &Path) -> Result<Self, ImportError> {

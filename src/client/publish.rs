@@ -6,7 +6,7 @@
 
 use crate::catalog::Origin;
 use crate::id::BlockId;
-use crate::off::{BlockSize, Carriage, OffUrl};
+use crate::off::{Carriage, OffUrl};
 use crate::torrent::merkle::{self, Layers};
 use crate::torrent::metainfo::{Info, Metainfo, PieceLayers, Version};
 
@@ -118,7 +118,7 @@ impl Client {
     ) -> Result<Carriage, PublishError> {
         let (url_text, size) = (|| url.canonical().to_string(), url.block_size());
         let Some(carriage) = Carriage::of(size) else {
-            let class = if size == BlockSize::LegacyMini { "mini" } else { "nano" };
+            let class = size.class();
             return Err(PublishError::ShortBlocks { url: url_text(), len: size.len(), class });
         };
         let expected = size.len() as u64;

@@ -60,6 +60,17 @@ impl BlockSize {
         }
     }
 
+    /// What js-offs calls blocks of that size.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::LegacyBlock => "block",
+            Self::LegacyMini => "mini",
+            Self::LegacyNano => "nano",
+        }
+    }
+
     /// The size that has blocks of so many bytes.
     #[must_use]
     pub fn from_len(len: usize) -> Option<Self> {

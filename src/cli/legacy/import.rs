@@ -6,7 +6,7 @@ use crate::cli::args::{Global, ImportArgs};
 use crate::cli::exit::{CliError, Exit, full_disk_hint, store_exit};
 use crate::cli::output::{Output, inert};
 use crate::cli::signals::Signals;
-use crate::client::import::{ImportError, LegacyCache, Taken, Told, Unsound, class_name};
+use crate::client::import::{ImportError, LegacyCache, Taken, Told, Unsound};
 
 /// Files that are named on a terminal. Elsewhere all are.
 const SHOWN: u64 = 50;
@@ -67,7 +67,7 @@ impl Shown {
     fn new(folder: String, taken: &[Taken]) -> Self {
         let sum = |part: fn(&Taken) -> u64| taken.iter().map(part).sum();
         let classes = taken.iter().map(|&Taken { size, new, here, bytes, unsound }| {
-            let class = class_name(size);
+            let class = size.class();
             ShownClass { class, new, here, bytes, unsound }
         });
         Self {
