@@ -24,7 +24,7 @@ use crate::swarm::native::Looking;
 use crate::swarm::session::{Swarm, Wanted};
 
 use super::engaged::Engaged;
-use super::fetch::{Candidate, Rungs, Ways, rumoured};
+use super::fetch::{Candidate, Ways, rumoured};
 use super::survey::Survey;
 use super::{Client, GetError, ReadError};
 
@@ -159,13 +159,13 @@ impl Client {
         }
         let candidates = self.candidates(url, ways, &survey)?;
         let swarms = self.engage(ways).await?;
-        let looking = (ways.rungs != Rungs::SwarmOnly).then(|| {
+        let looking = ways.rungs.asks_natives().then(|| {
             swarms.natives().add_peers(ways.named_peers(url), false);
             (swarms.natives().need(), swarms.look_for_natives(url.descriptor()))
         });
         let (deadline, swarm) = (Instant::now() + patience, None);
         let mut network = Network { swarms, order: Vec::new(), deadline, looking, swarm };
-        if ways.rungs != Rungs::NativeOnly && url.carriage().is_some() {
+        if ways.rungs.asks_swarms() && url.carriage().is_some() {
             let own = candidates.into_iter().find(|one| one.ids.is_none());
             network.join(url, ways, &survey, own).await;
         }

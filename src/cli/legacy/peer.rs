@@ -9,7 +9,7 @@ use crate::cli::args::{Global, IdArgs, PeerCommand};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Output;
 use crate::client::Client;
-use crate::client::fetch::{Rungs, Ways};
+use crate::client::fetch::Ways;
 use crate::client::legacy::LegacyIdError;
 use crate::id::LegacyId;
 use crate::legacy::caller::CallError;
@@ -130,7 +130,7 @@ pub(in crate::cli) fn hinted(
     url: &OffUrl,
     ways: &Ways,
 ) -> CliError {
-    let is_theirs = url.version() == Version::V3 && !ways.offline && ways.rungs == Rungs::All;
+    let is_theirs = url.version() == Version::V3 && !ways.offline && ways.rungs.asks_legacy();
     if error.exit != Exit::NotFound || !is_theirs || !client.legacy_peers().is_empty() {
         return error;
     }

@@ -36,6 +36,26 @@ pub enum Rungs {
     SwarmOnly,
 }
 
+impl Rungs {
+    /// Whether native peers may be asked.
+    #[must_use]
+    pub const fn asks_natives(self) -> bool {
+        !matches!(self, Self::SwarmOnly)
+    }
+
+    /// Whether swarms may be asked.
+    #[must_use]
+    pub const fn asks_swarms(self) -> bool {
+        matches!(self, Self::All | Self::SwarmOnly)
+    }
+
+    /// Whether legacy nodes may be asked.
+    #[must_use]
+    pub const fn asks_legacy(self) -> bool {
+        matches!(self, Self::All | Self::NoSwarm)
+    }
+}
+
 /// What the swarm and legacy nodes are to bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
@@ -74,21 +94,6 @@ pub(super) struct Ladder {
 impl Ladder {
     pub(super) const fn new(rungs: Rungs, now: Instant) -> Self {
         Self { rungs, started: now, came: (0, now), first: None }
-    }
-
-    /// Whether native peers are asked at all.
-    pub(super) fn asks_natives(&self) -> bool {
-        self.rungs != Rungs::SwarmOnly
-    }
-
-    /// Whether swarms may be asked at all.
-    pub(super) fn asks_swarms(&self) -> bool {
-        matches!(self.rungs, Rungs::All | Rungs::SwarmOnly)
-    }
-
-    /// Whether legacy nodes may be asked at all.
-    pub(super) fn asks_legacy(&self) -> bool {
-        matches!(self.rungs, Rungs::All | Rungs::NoSwarm)
     }
 
     /// What the swarm and legacy nodes are to bring now.

@@ -210,9 +210,8 @@ impl Client {
             return Err(not_found(url, &survey, vec!["the store".into(), why]));
         }
         let candidates = self.candidates(url, ways, &survey)?;
-        let asks_legacy = matches!(ways.rungs, Rungs::All | Rungs::NoSwarm)
-            && legacy::may_have(url)
-            && self.knows_legacy_nodes();
+        let asks_legacy =
+            ways.rungs.asks_legacy() && legacy::may_have(url) && self.knows_legacy_nodes();
         let nobody = candidates.is_empty() && ways.swarms.dht.is_none() && !asks_legacy;
         if nobody && !ways.may_meet_natives(url) {
             let why = "nobody (the URL names no swarm and no peer, and the DHT is not asked)";
@@ -229,8 +228,7 @@ impl Client {
         (survey, candidates): Missing,
         (stop, watch): (&CancellationToken, &mut (dyn FnMut(&Waiting) + Send)),
     ) -> Result<Fetched, GetError> {
-        let asks_swarms = matches!(ways.rungs, Rungs::All | Rungs::SwarmOnly);
-        let slots = Slots::new(swarms, url, candidates, asks_swarms);
+        let slots = Slots::new(swarms, url, candidates, ways.rungs.asks_swarms());
         let mut task = Task::new(self, url, ways, stop, swarms, (survey, slots));
         let end = task.run(watch).await;
         tokio::join!(swarms.natives().counted(), task.counted());

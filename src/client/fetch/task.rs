@@ -85,8 +85,8 @@ impl<'a> Task<'a> {
     ) -> Self {
         let (started, ladder) =
             (Instant::now(), Ladder::new(ways.rungs, std::time::Instant::now()));
-        let native = ladder.asks_natives().then(|| NativeRung::new(swarms, url, ways));
-        let legacy = if ladder.asks_legacy() { LegacyRung::new(client, url) } else { None };
+        let native = ways.rungs.asks_natives().then(|| NativeRung::new(swarms, url, ways));
+        let legacy = if ways.rungs.asks_legacy() { LegacyRung::new(client, url) } else { None };
         Self {
             client,
             url,
@@ -221,7 +221,7 @@ impl<'a> Task<'a> {
                 self.ladder.share(&look, std::time::Instant::now())
             }
         };
-        if share != Share::Nothing && self.ladder.asks_swarms() {
+        if share != Share::Nothing && self.ways.rungs.asks_swarms() {
             self.slots.begin();
         }
         if share != self.share {
@@ -331,7 +331,7 @@ impl<'a> Task<'a> {
             wanted += self.slots.want(&self.survey, &part);
         }
         let more = self.slots.is_joining() || !self.hopeless || !self.legacy_hopeless;
-        let begun = self.slots.has_begun() || !self.ladder.asks_swarms();
+        let begun = self.slots.has_begun() || !self.ways.rungs.asks_swarms();
         Ok((wanted == 0 && !more && begun).then_some(End::Exhausted))
     }
 

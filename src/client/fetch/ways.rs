@@ -89,7 +89,7 @@ impl Ways {
     /// neighbour.
     pub(super) fn may_meet_natives(&self, url: &OffUrl) -> bool {
         let named = self.peers.len() + self.swarms.native.peers.len() + url.hints.peers.len();
-        self.rungs != Rungs::SwarmOnly && (named > 0 || self.swarms.native.lan)
+        self.rungs.asks_natives() && (named > 0 || self.swarms.native.lan)
     }
 }
 
