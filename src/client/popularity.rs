@@ -10,11 +10,12 @@
 //! No socket, no clock, bounded memory: of blocks, those heard of last are remembered. What was
 //! taken and written to the store stays there.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
 
+use crate::address::household;
 use crate::id::BlockId;
 use crate::limits::{MAX_POPULARITY, MAX_SPEAKERS, MAX_WORD, POPULAR_BLOCKS};
 use crate::off::BlockSize;
@@ -95,14 +96,8 @@ impl Heard {
 /// By address, so that one host cannot speak many times; on this machine, which is one host, by
 /// port. A host with IPv6 usually has all 2^64 addresses of its network.
 fn speaker(peer: SocketAddr) -> Speaker {
-    let ip = peer.ip().to_canonical();
-    if ip.is_loopback() {
-        return (ip, peer.port());
-    }
-    match ip {
-        IpAddr::V4(_) => (ip, 0),
-        IpAddr::V6(ip) => (Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(), 0),
-    }
+    let ip = household(peer.ip());
+    (ip, if ip.is_loopback() { peer.port() } else { 0 })
 }
 
 impl Client {
