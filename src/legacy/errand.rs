@@ -1,7 +1,6 @@
 //! Legacy nodes as a source of blocks, for one fetch.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -11,10 +10,9 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::id::BlockId;
-use crate::limits::SAVE_WINDOW_BLOCKS;
 use crate::off::{Block, BlockSize};
 use crate::source::{BlockSource, SourceStatus};
-use crate::store::{BlockStore, Presence, StoreError};
+use crate::store::{BlockStore, Presence};
 
 use super::caller::{Answered, Identity, call};
 use super::message::{Answer, Call};
@@ -35,8 +33,6 @@ struct Shared {
     store: Arc<dyn BlockStore>,
     identity: Identity,
     state: Mutex<State>,
-    /// Blocks that came and may be lost in a crash.
-    unsaved: AtomicUsize,
     /// There is something to do.
     wake: Notify,
     /// Something happened that a fetch may wait for.
@@ -80,7 +76,6 @@ impl LegacyErrand {
             store,
             identity,
             state: Mutex::new(state),
-            unsaved: AtomicUsize::new(0),
             wake: Notify::new(),
             changed: Arc::default(),
         });
@@ -182,16 +177,6 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Stores a block; every now and then all that came is made durable.
-    fn keep(&self, block: &Block) -> Result<(), StoreError> {
-        self.store.put(block)?;
-        if self.unsaved.fetch_add(1, Ordering::Relaxed) + 1 >= SAVE_WINDOW_BLOCKS {
-            self.unsaved.store(0, Ordering::Relaxed);
-            self.store.commit()?;
-        }
-        Ok(())
-    }
 }
 
 /// What a call came to.
@@ -290,9 +275,9 @@ async fn perform(shared: Arc<Shared>, job: Job) -> Done {
 async fn kept(shared: Arc<Shared>, block: Block, done: Done) -> Done {
     shared.state().arriving += 1;
     let done = Done { arrived: true, ..done };
-    let kept = spawn_blocking(move || shared.keep(&block)).await;
+    let kept = spawn_blocking(move || shared.store.put(&block)).await;
     let failure = match kept {
-        Ok(Ok(())) => return Done { outcome: Outcome::Here, came: true, ..done },
+        Ok(Ok(_)) => return Done { outcome: Outcome::Here, came: true, ..done },
         Ok(Err(error)) => error.to_string(),
         Err(_) => "storing a block broke off".to_owned(),
     };
