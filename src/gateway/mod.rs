@@ -195,7 +195,8 @@ impl Node {
             let (node, wanted) = (node.clone(), url.length());
             GatewayError::Silent { node, waited: self.silence, got: 0, wanted }
         };
-        let sent = timeout(self.silence, self.send(&at)).await.map_err(silent)?;
+        let asked = web::send(self.client.get(at));
+        let sent = timeout(self.silence, asked).await.map_err(silent)?;
         let response = sent.map_err(|source| {
             let source = source.without_url();
             GatewayError::Connect { node: node.clone(), source }
@@ -211,14 +212,6 @@ impl Node {
             hasher: EitherFileHasher::default(),
             verified: None,
         })
-    }
-
-    /// Sends the request, once more if it went out on a connection that the node had just closed.
-    async fn send(&self, at: &Url) -> Result<Response, reqwest::Error> {
-        match self.client.get(at.clone()).send().await {
-            Err(error) if web::is_stale(&error) => self.client.get(at.clone()).send().await,
-            sent => sent,
-        }
     }
 }
 

@@ -170,21 +170,15 @@ impl Guard {
         range: Option<&Range<u64>>,
     ) -> Result<Response, GuardError> {
         let client = self.clients(scope).for_url(url, self.patience)?;
-        let ask = async || {
-            let mut request = client.get(url.clone());
-            if let Some(range) = range {
-                let last = range.end.saturating_sub(1);
-                request = request.header(RANGE, format!("bytes={}-{last}", range.start));
-            }
-            if purpose == Purpose::Tracker {
-                request = request.header(CONNECTION, "close");
-            }
-            request.send().await
-        };
+        let mut request = client.get(url.clone());
+        if let Some(range) = range {
+            let last = range.end.saturating_sub(1);
+            request = request.header(RANGE, format!("bytes={}-{last}", range.start));
+        }
         let sent = async {
-            match ask().await {
-                Err(error) if purpose == Purpose::WebSeed && web::is_stale(&error) => ask().await,
-                sent => sent,
+            match purpose {
+                Purpose::Tracker => request.header(CONNECTION, "close").send().await,
+                Purpose::WebSeed => web::send(request).await,
             }
         };
         let silent = |_| GuardError::Silent { server: server(url), waited: self.patience.headers };
@@ -288,11 +282,7 @@ impl Clients {
 
 fn builder(resolver: &Resolver, patience: Patience) -> reqwest::ClientBuilder {
     const IDLE_CONNECTION: Duration = Duration::from_secs(30);
-    const IDLE_PER_HOST: usize = 4;
-    web::client(patience.connect)
-        .pool_idle_timeout(IDLE_CONNECTION)
-        .pool_max_idle_per_host(IDLE_PER_HOST)
-        .dns_resolver(resolver.clone())
+    web::client(patience.connect).pool_idle_timeout(IDLE_CONNECTION).dns_resolver(resolver.clone())
 }
 
 /// Where an answer redirects to, if it does.
