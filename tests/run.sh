@@ -77,7 +77,7 @@ cargo clippy --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 cargo test --doc
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run
+    cargo nextest run --no-fail-fast
 else
-    cargo test --lib --bins --tests
+    cargo test --lib --bins --tests --no-fail-fast
 fi
