@@ -3,6 +3,9 @@
 //! No redirect is followed that nobody looked at, no proxy of the environment is used, and nothing is
 //! decompressed: a server says where we go and how much we unpack nowhere else than its answer is read.
 
+use std::error::Error as StdError;
+use std::io;
+use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -46,42 +49,102 @@ pub async fn send(request: RequestBuilder) -> Result<Response, Error> {
     request.send().await
 }
 
-/// Whether a connection may have been closed by the server just before it was used again.
+/// Whether a connection ended before the answer began: the server may have closed it just before it was
+/// used again. (It may have ended within the head, too.) An answer that cannot be read is none of these.
 fn is_stale(error: &Error) -> bool {
-    error.is_request() && !error.is_connect() && !error.is_timeout()
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    error.is_request() && !error.is_connect() && causes.any(is_end)
+}
+
+fn is_end(cause: &(dyn StdError + 'static)) -> bool {
+    if let Some(error) = cause.downcast_ref::<hyper::Error>() {
+        return error.is_canceled() || error.is_closed() || error.is_incomplete_message();
+    }
+    let error = cause.downcast_ref::<io::Error>();
+    error.is_some_and(|error| {
+        matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
-    /// Sends a request to a server that closes so many connections without an answer.
-    async fn after_closed(closed: usize) -> Result<Response, Error> {
+    /// What a server does to a connection.
+    #[derive(Clone, Copy)]
+    enum Deed {
+        /// It is closed, and data that nobody read makes that a reset.
+        Reset,
+        /// It ends after the request.
+        End,
+        /// It ends after this answer.
+        Say(&'static str),
+    }
+
+    async fn serve(mut stream: TcpStream, deed: Deed) {
+        if matches!(deed, Deed::Reset) {
+            stream.read_exact(&mut [0; 4]).await.unwrap();
+            return;
+        }
+        let (mut stream, mut line) = (BufReader::new(stream), String::new());
+        while line != "\r\n" {
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).await.unwrap(), 0, "a whole request");
+        }
+        if let Deed::Say(answer) = deed {
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    /// Sends a request to a server that does one thing after the other: what comes of it, and how many
+    /// connections there were.
+    async fn ask(deeds: &[Deed]) -> (Result<Response, Error>, usize) {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", server.local_addr().unwrap());
-        let serving = tokio::spawn(async move {
-            for turn in 0..=closed {
-                let (mut stream, _) = server.accept().await.unwrap();
-                stream.read_exact(&mut [0; 4]).await.unwrap();
-                if turn == closed {
-                    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
-                }
+        let connections = AtomicUsize::new(0);
+        let serving = async {
+            for deed in deeds {
+                let (stream, _) = server.accept().await.unwrap();
+                connections.fetch_add(1, Ordering::SeqCst);
+                serve(stream, *deed).await;
             }
-        });
+            std::future::pending::<()>().await;
+        };
         let client = client(Duration::from_secs(10)).tls_certs_only([]).build().unwrap();
-        let answer = send(client.get(url)).await;
-        serving.abort();
-        answer
+        let answer = tokio::select! {
+            answer = send(client.get(url)) => answer,
+            () = serving => unreachable!("it waits for ever"),
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("nobody answers"),
+        };
+        (answer, connections.into_inner())
     }
 
     #[tokio::test]
     async fn outlives_all_connections_that_are_kept() {
-        for closed in [0, 1, IDLE_PER_HOST] {
-            assert_eq!(after_closed(closed).await.unwrap().status(), 204, "{closed}");
+        let fine = Deed::Say("HTTP/1.1 204 No Content\r\n\r\n");
+        for stale in [Deed::Reset, Deed::End] {
+            for count in [0, 1, IDLE_PER_HOST] {
+                let deeds = [vec![stale; count], vec![fine]].concat();
+                let (answer, connections) = ask(&deeds).await;
+                assert_eq!((answer.unwrap().status().as_u16(), connections), (204, count + 1));
+            }
+            let (answer, connections) = ask(&[stale; IDLE_PER_HOST + 2]).await;
+            assert!(is_stale(&answer.unwrap_err()));
+            assert_eq!(connections, IDLE_PER_HOST + 1);
         }
-        assert!(is_stale(&after_closed(IDLE_PER_HOST + 1).await.unwrap_err()));
+    }
+
+    #[tokio::test]
+    async fn asks_nobody_again_who_says_nonsense() {
+        for nonsense in ["SSH-2.0-x\r\n", "HTTP/1.1 two\r\n\r\n", "HTTP/1.1 200 OK\r\nA\r\n\r\n"] {
+            let (answer, connections) = ask(&[Deed::Say(nonsense); 2]).await;
+            assert!(answer.is_err());
+            assert_eq!(connections, 1, "{nonsense}");
+        }
     }
 }

@@ -40,7 +40,8 @@ const WARDENS: &[(&str, &[&str])] = &[
     ("socket2", &["krpc/driver/sockets.rs", "swarm/lan/driver/sockets.rs"]),
     ("if_addrs", &["swarm/lan/driver/sockets.rs"]),
     ("axum", &["http/"]),
-    ("hyper", &["http/"]),
+    // The client's errors are its errors.
+    ("hyper", &["http/", "web.rs"]),
     ("hyper_util", &["http/"]),
     ("subtle", &["http/guard/token.rs"]),
     ("sd_notify", &["daemon/notify.rs"]),
