@@ -5,7 +5,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
@@ -60,9 +60,10 @@ fn is_end(cause: &(dyn StdError + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<hyper::Error>() {
         return error.is_canceled() || error.is_closed() || error.is_incomplete_message();
     }
+    // The last is a TLS connection that ends without a farewell.
     let error = cause.downcast_ref::<io::Error>();
     error.is_some_and(|error| {
-        matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe)
+        matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
     })
 }
 
